@@ -1,0 +1,1 @@
+"""Board data files (pins, chips, rails, band) and, in virtual/, the board without hardware."""

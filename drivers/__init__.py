@@ -1,0 +1,1 @@
+"""Chips, radio and link: the same files on MicroPython and CPython. They import nothing else of ours."""

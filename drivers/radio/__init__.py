@@ -1,0 +1,1 @@
+"""The LoRa radio: chip driver, time on air, and what a region allows."""

@@ -1,0 +1,1 @@
+"""One sensor chip per file."""

@@ -1,0 +1,1 @@
+"""The node's application (MicroPython): sample, journal, report."""

@@ -1,0 +1,1 @@
+"""Who is speaking, and is it fresh: enrolled nodes, sessions, sealing."""

@@ -1,0 +1,1 @@
+"""Ways in: LoRa, MQTT, and the gateway's own sensors."""

@@ -1,0 +1,1 @@
+"""Enrolment and what is put on a node."""

@@ -1,0 +1,1 @@
+"""Tests mirror the packages; tests/peers starts the real other side."""
