@@ -1,0 +1,53 @@
+# Two commands are all: `make demo` and `make test`. Each target sets itself up.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PEERS := .venv/.peers
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: demo test lint bench soak format lock clean
+
+demo: $(READY)
+	$(BIN)/lamppost demo $(DEMO_ARGS)
+
+# Tests that measure real time want the machine to themselves, so they run after the parallel part.
+test: $(READY) $(PEERS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not serial and not soak" $(TEST_ARGS)
+	$(BIN)/pytest -m "serial and not soak" $(TEST_ARGS)
+
+lint: $(READY) typings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+soak: $(READY) $(PEERS)
+	$(BIN)/pytest -m soak --timeout 7200 $(TEST_ARGS)
+
+bench: $(READY) $(PEERS)
+	$(BIN)/python -m tools.bench
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY)
+	tools/lock
+
+$(READY): requirements.lock pyproject.toml tools/setup
+	PYTHON=$(PYTHON) tools/setup
+	touch $@
+
+$(PEERS): tools/peers
+	tools/peers
+	touch $@
+
+typings: requirements-stubs.lock $(READY)
+	rm -rf typings
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target typings -r requirements-stubs.lock
+	touch typings
+
+clean:
+	rm -rf .venv typings .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
