@@ -33,8 +33,9 @@ _File = POINTER(c_void_p)  # sqlite3_file: its first member points to the method
 _WRITE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 _TRUNC = CFUNCTYPE(c_int, c_void_p, c_int64)
 _SYNC = CFUNCTYPE(c_int, c_void_p, c_int)
-_OPEN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int, POINTER(c_int))
-_DELETE = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
+# Names stay pointers: SQLite keeps them for as long as the file is open, a converted string would be gone.
+_OPEN = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, POINTER(c_int))
+_DELETE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int)
 
 _IoMethods._fields_ = [
     ("version", c_int),
@@ -92,10 +93,10 @@ class _Layer:
         self.vfs.open = _OPEN(self._open)
         self.vfs.delete = _DELETE(self._delete)
 
-    def _open(self, _vfs: int, name: bytes | None, file: int, flags: int, out: object) -> int:
+    def _open(self, _vfs: int, name: int | None, file: int, flags: int, out: object) -> int:
         result: int = self._ordinary.open(ctypes.addressof(self._ordinary), name, file, flags, out)
         if result == _OK and name is not None:
-            path = Path(os.fsdecode(name))
+            path = Path(os.fsdecode(ctypes.string_at(name)))
             if not path.name.endswith("-shm"):
                 self._notes[file] = _Notes(path, self._folder)
                 self._divert(file)
@@ -139,10 +140,10 @@ class _Layer:
 
         return sync
 
-    def _delete(self, _vfs: int, name: bytes, sync_dir: int) -> int:
+    def _delete(self, _vfs: int, name: int, sync_dir: int) -> int:
         result: int = self._ordinary.delete(ctypes.addressof(self._ordinary), name, sync_dir)
         with contextlib.suppress(FileNotFoundError):
-            _notes_path(self._folder, Path(os.fsdecode(name))).unlink()
+            _notes_path(self._folder, Path(os.fsdecode(ctypes.string_at(name)))).unlink()
         return result
 
 
