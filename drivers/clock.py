@@ -5,6 +5,9 @@ they come from the monotonic clock and wrap at 2**30 as on an ESP32, so that cod
 `sleep_ms` is a coroutine (others run meanwhile); `pause_us` holds the processor and is for less than a millisecond.
 """
 
+# The stubs know one interpreter only:
+# pyright: reportAssignmentType=false, reportAttributeAccessIssue=false
+
 try:
     from asyncio import sleep_ms
     from time import sleep_us as pause_us

@@ -101,7 +101,7 @@ class DutyLedger:
     def __init__(self, now_s=0):
         self._now_s = now_s
         self._bucket_at_s = now_s - now_s % _BUCKET_S  # when the newest bucket began
-        self._spent_us = [None] * len(EU868)  # per band: list of buckets, newest first; None until used
+        self._spent_us = {}  # index of a band in use -> list of buckets, newest first
 
     @classmethod
     def unknown(cls, now_s=0, *, spent_permille=750):
@@ -161,7 +161,7 @@ class DutyLedger:
 
     def to_bytes(self):
         """The ledger for RTC memory: 6 bytes and 85 per sub-band in use, at most MAX_BYTES."""
-        used = [band for band in EU868 if self._spent_us[band.index] and self._spent(band)]
+        used = [band for band in EU868 if self._spent(band)]
         parts = [struct.pack(_HEAD_FORMAT, len(used), self._now_s, self._now_s - self._bucket_at_s)]
         parts += [struct.pack(_BAND_FORMAT, band.index, *self._buckets(band)) for band in used]
         return b"".join(parts)
@@ -186,13 +186,10 @@ class DutyLedger:
         return ledger
 
     def _buckets(self, band):
-        buckets = self._spent_us[band.index]
-        if buckets is None:
-            buckets = self._spent_us[band.index] = [0] * _BUCKETS
-        return buckets
+        return self._spent_us.setdefault(band.index, [0] * _BUCKETS)
 
     def _spent(self, band):
-        return sum(self._spent_us[band.index] or ())
+        return sum(self._spent_us.get(band.index, ()))
 
     def _advance(self, now_s):
         """Age the buckets to `now_s`. A clock that stepped back moves the origin and ages nothing."""
@@ -203,10 +200,9 @@ class DutyLedger:
         if steps <= 0:
             return
         self._bucket_at_s += steps * _BUCKET_S
-        for buckets in self._spent_us:
-            if buckets is not None:
-                kept = buckets[: max(_BUCKETS - steps, 0)]
-                buckets[:] = [0] * (_BUCKETS - len(kept)) + kept
+        for index, buckets in self._spent_us.items():
+            kept = buckets[: max(_BUCKETS - steps, 0)]
+            self._spent_us[index] = [0] * (_BUCKETS - len(kept)) + kept
 
 
 _HEAD_FORMAT = ">BIB"  # sub-bands in use, now, seconds into the newest bucket

@@ -29,7 +29,7 @@ _SKIPPED_16_BIT = 0x8000
 
 
 class BME280:
-    """One chip at one address. The first measurement, and the one after a fault, resets it and reads its calibration."""
+    """One chip at one address. The first measurement, and one after a fault, resets it and reads its calibration."""
 
     def __init__(self, i2c, addr=0x76):
         """`i2c` has writeto(addr, bytes) and readfrom_into(addr, buf), as machine.I2C does. SDO high: addr 0x77."""
