@@ -8,8 +8,8 @@ missing (package, device file, permission) is said as BusError with the next ste
 
 import glob
 
-# The 40-pin header of a Pi 5, 4, and 0 to 3. On a Pi 5 its number has been 4, 0 and 15 (raspberrypi/linux#6144), which
-# gpiozero takes for granted (gpiozero#1166): so lgpio directly, and the label.
+# The 40-pin header of a Pi 5, 4, and 0 to 3. On a Pi 5 its number has changed with the kernel (raspberrypi/linux#6144),
+# and gpiozero opens a fixed one (gpiozero#1166): so lgpio directly, and the label.
 HEADER_CHIPS = ("pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835")
 _INSTALL = "install it with: pip install 'lamppost[pi]'"
 

@@ -1,9 +1,8 @@
 """A scripted SPI peer: answers register reads from the datasheet's reset values and writes down every transaction.
 
-It has no radio behaviour; that is the chip model's. It shows which bytes a driver sends, and in what order.
+It has no radio behaviour; that is the chip model's. It shows which bytes a driver sends, and in what order. Written for
+both interpreters, so no annotations.
 """
-
-from __future__ import annotations
 
 RESET_VALUES = {  # SX1261/2 datasheet rev 2.1, table 12-1
     0x0736: 0x0D,
@@ -19,13 +18,13 @@ RESET_VALUES = {  # SX1261/2 datasheet rev 2.1, table 12-1
 
 
 class Pin:
-    """A pin that remembers; `when_set` hears of every level."""
+    """A pin that remembers, and lists what it was set to."""
 
-    def __init__(self, level: int = 0) -> None:
+    def __init__(self, level=0):
         self.level = level
-        self.levels: list[int] = []
+        self.levels = []
 
-    def value(self, level: int | None = None) -> int:
+    def value(self, level=None):
         if level is not None:
             self.level = level
             self.levels.append(level)
@@ -35,28 +34,28 @@ class Pin:
 class Recorder:
     """SPI, NSS, BUSY, DIO1 and NRST of a chip that does nothing but hold registers and raise `irq` when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.registers = dict(RESET_VALUES)
-        self.sent: list[bytes] = []
+        self.sent = []
         self.nss, self.reset, self.busy, self.dio1 = Pin(1), Pin(1), Pin(0), Pin(0)
-        self.irq_after: dict[int, int] = {0x83: 0x0001}  # SetTx -> TxDone
+        self.irq_after = {0x83: 0x0001}  # SetTx -> TxDone
         self.irq = 0
         self.packet_type = 0
         self.device_errors = 0
-        self.busy_at_nss: list[int] = []
 
-    def write_readinto(self, out: memoryview, back: memoryview) -> None:
+    def write_readinto(self, out, back):
         assert self.nss.level == 0, "a transfer with NSS high"
-        self.busy_at_nss.append(self.busy.level)
         mosi = bytes(out)
         self.sent.append(mosi)
-        back[:] = self._answer(mosi).ljust(len(mosi), b"\0")[: len(mosi)]
+        answer = self._answer(mosi)[: len(mosi)]
+        back[:] = answer + bytes(len(mosi) - len(answer))
 
-    def _answer(self, mosi: bytes) -> bytes:
+    def _answer(self, mosi):
         opcode, status = mosi[0], 0x2C
         if opcode == 0x0D:
             address = mosi[1] << 8 | mosi[2]
-            self.registers.update({address + at: value for at, value in enumerate(mosi[3:])})
+            for at in range(3, len(mosi)):
+                self.registers[address + at - 3] = mosi[at]
         elif opcode == 0x1D:
             return bytes([0, 0, 0, status, self.registers.get(mosi[1] << 8 | mosi[2], 0)])
         elif opcode == 0x8A:
@@ -75,10 +74,34 @@ class Recorder:
             self.dio1.level = 1
         return b""
 
-    def after(self, opcode: int) -> list[bytes]:
+    def after(self, opcode):
         """What was sent from the first `opcode` on."""
-        at = next(at for at, mosi in enumerate(self.sent) if mosi[0] == opcode)
-        return self.sent[at:]
+        return self.sent[self.opcodes().index(opcode) :]
 
-    def opcodes(self) -> list[int]:
+    def opcodes(self):
         return [mosi[0] for mosi in self.sent]
+
+
+class StepClock:
+    """What drivers.clock offers, for one task: time passes only while that sleeps."""
+
+    def __init__(self):
+        self.now_us = 0
+
+    def ticks_us(self):
+        return self.now_us
+
+    def ticks_ms(self):
+        return self.now_us // 1000
+
+    def ticks_add(self, ticks, delta):
+        return ticks + delta
+
+    def ticks_diff(self, later, earlier):
+        return later - earlier
+
+    def pause_us(self, duration_us):
+        self.now_us += duration_us
+
+    async def sleep_ms(self, duration_ms):
+        self.now_us += duration_ms * 1000

