@@ -1,0 +1,216 @@
+"""The archive: journal and reserved numbers together. Which epoch is open, what may be forgotten, what was given up.
+
+Goes in: new reports, and what the gateway says it has. Comes out: the reports that are still to be sent, and the three
+things a frame must say about those that never will be: the floor, why it was raised, and how earlier epochs ended.
+Rules: design "Freshness" and "Two number spaces"; docs/decisions/0002. Knows no radio and no key.
+"""
+
+from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
+from firmware.journal import Entry
+
+_NO_SPACE = 28  # ENOSPC
+
+
+class Archive:
+    """What this node has measured and the gateway may not have."""
+
+    def __init__(self, settings, journal, *, cap):
+        """`cap` is how many reports are kept before the oldest are given up, 32 to 16,000."""
+        self._settings = settings
+        self._journal = journal
+        self._cap = cap
+        self.reports_given_up = 0
+        self.appends_failed = 0
+
+    def recover(self):
+        """Compare flash with NVS after a start, close what does not agree. Returns what happened, for the console."""
+        settings, journal = self._settings, self._journal
+        current = journal.run(settings.epoch)
+        end = current.end if current else 0
+        newest = journal.runs[-1].epoch if journal.runs else 0
+        told = ""
+        if newest > settings.epoch:
+            told = "flash holds epoch %d, above NVS's %d" % (newest, settings.epoch)
+        elif settings.closed_end(settings.epoch) is not None:
+            told = "closing epoch %d was cut short" % settings.epoch
+        elif end != settings.next_seq:
+            told = "journal of epoch %d ends at %d, %d are reserved" % (settings.epoch, end, settings.next_seq)
+        if told:
+            settings.close(settings.epoch, max(end, settings.next_seq), is_known=False)
+        for run in journal.runs:
+            if told or run is not current:
+                settings.close(run.epoch, run.end, is_known=False)
+        if told:
+            settings.open_epoch(max(newest, settings.epoch) + 1)
+            told += "; going on in epoch %d" % settings.epoch
+        self._finish_giving_up()
+        return told
+
+    def resume(self, base, bitmap):
+        """Take up, after deep sleep, what the gateway was known to have of the current epoch."""
+        run = self.current()
+        if run is not None and run.base <= base <= run.end:
+            run.base, run.bitmap = base, bitmap
+
+    def add(self, boot, time_s, schema, values):
+        """Number and keep one report; returns its sequence, or None if the flash refused it (then it is lost, counted).
+
+        Raises SettingsError if no sequence can be reserved.
+        """
+        self._make_room()
+        entry = Entry(self._settings.take_seq(), boot, time_s, schema, values)
+        for _ in range(2):
+            try:
+                self._journal.append(self._settings.epoch, entry)
+                return entry.seq
+            except OSError as error:
+                self.appends_failed += 1
+                if error.errno != _NO_SPACE or not self._give_up_oldest():
+                    break
+        return None
+
+    def next_run(self):
+        """The run to send from: the oldest closed one until it is drained, then the current. None if all is sent."""
+        for run in self._journal.runs:
+            if run.base < run.end:
+                return run
+        return None
+
+    def current(self):
+        """The run of the epoch that reports are issued in, None before its first report."""
+        return self._journal.run(self._settings.epoch)
+
+    def unsent(self, run, first=0):
+        """Yield the entries of `run`, from sequence `first` on, that the gateway is not known to have, oldest first.
+
+        Close the generator: it holds a file.
+        """
+        for entry in self._journal.entries(run, max(first, run.base)):
+            if not run.bitmap >> (entry.seq - run.base) & 1:
+                yield entry
+
+    def floor(self, run, oldest_seq):
+        """(floor, lost): the oldest sequence held, and (count, reason) of those given up just below it, or None.
+
+        oldest_seq  of the entries that unsent(run) yields, the first
+        """
+        lost = self._settings.lost
+        if lost is not None and lost[0] == run.epoch:
+            _, first, end, reason = lost
+            return end, (end - first, reason)
+        if oldest_seq > run.base:
+            return oldest_seq, (oldest_seq - run.base, JOURNAL_DAMAGED)
+        return oldest_seq, None
+
+    def skip_unreadable(self, run):
+        """Nothing of `run` can be read any more: a closed one counts as drained, its notice says what is missing."""
+        if run.epoch != self._settings.epoch:
+            _advance(run, run.end)
+            self._journal.trim(run, run.end, keep_last=False)
+
+    def endings(self, limit):
+        """(epoch, end, is_known) of at most `limit` closed and drained epochs that the gateway has not acknowledged."""
+        untold = [ending for ending in self._settings.untold() if self._journal.run(ending[0]) is None]
+        return untold[:limit]
+
+    def acknowledge(self, epoch, ack):
+        """Forget what `ack` (drivers.link.ack.Ack) covers. Returns False if it speaks of what was never issued."""
+        run = self._journal.run(epoch)
+        end = self._settings.next_seq if epoch == self._settings.epoch else self._settings.closed_end(epoch)
+        if end is None:
+            return False
+        ack.resolve(end)
+        if ack.is_beyond(end):
+            return False
+        if run is None:
+            return True
+        if ack.base >= run.base:
+            _merge(run, ack)
+        self._journal.trim(run, run.base, keep_last=epoch == self._settings.epoch)
+        self._drop_covered_loss()
+        return True
+
+    def give_up(self, run, seq):
+        """Give up everything up to and with `seq`: it can be read, but not sent."""
+        lost = self._settings.lost
+        first = lost[1] if lost is not None and lost[0] == run.epoch else run.base
+        self._settings.set_lost((run.epoch, first, seq + 1, JOURNAL_DAMAGED))
+        self.reports_given_up += seq + 1 - run.base
+        _advance(run, seq + 1)
+
+    def settle_lost(self, epoch, end):
+        """The gateway knows of the reports of `epoch` given up before `end`."""
+        lost = self._settings.lost
+        if lost is None or lost[0] != epoch:
+            return
+        _, first, lost_end, reason = lost
+        if end >= lost_end:
+            self._settings.set_lost(None)
+        elif end > first:
+            self._settings.set_lost((epoch, end, lost_end, reason))
+
+    def settle_endings(self, epochs):
+        """The gateway knows how these epochs ended."""
+        self._settings.mark_told(epochs)
+
+    def count_held(self):
+        """How many reports wait for the gateway."""
+        return sum(run.end - run.base for run in self._journal.runs)
+
+    def _make_room(self):
+        while self.count_held() >= self._cap and self._give_up_oldest():
+            pass
+
+    def _give_up_oldest(self):
+        """Give up the oldest segment, if another follows it. The loss is in NVS before anything is deleted."""
+        run = self._journal.runs[0] if self._journal.runs else None
+        if run is None or (len(run.firsts) == 1 and run.epoch == self._settings.epoch):
+            return False
+        first, end = run.base, self._journal.oldest_end(run)
+        if end > first:
+            lost = self._settings.lost
+            if lost is not None and lost[0] == run.epoch:
+                first = min(first, lost[1])
+            self._settings.set_lost((run.epoch, first, end, JOURNAL_FULL))
+            self.reports_given_up += end - run.base
+            _advance(run, end)
+        self._journal.give_up_oldest(run)
+        self._drop_covered_loss()
+        return True
+
+    def _finish_giving_up(self):
+        """After a cut between noting a loss and deleting the segment: delete it now."""
+        self._drop_covered_loss()
+        lost = self._settings.lost
+        if lost is not None:
+            run = self._journal.run(lost[0])
+            _advance(run, lost[2])
+            self._journal.trim(run, run.base, keep_last=run.epoch == self._settings.epoch)
+
+    def _drop_covered_loss(self):
+        """Where nothing of an epoch is left, the notice of its end covers what was given up."""
+        lost = self._settings.lost
+        if lost is not None and self._journal.run(lost[0]) is None:
+            self._settings.set_lost(None)
+
+
+def _merge(run, ack):
+    """Take a (resolved) ack that reaches at least as far as what is known."""
+    known = run.bitmap >> (ack.base - run.base)
+    run.base, run.bitmap = ack.base, ack.bitmap << 1 | known
+    _settle(run)
+
+
+def _advance(run, base):
+    """Move the base up to `base`, if it is below."""
+    if base > run.base:
+        run.bitmap >>= base - run.base
+        run.base = base
+        _settle(run)
+
+
+def _settle(run):
+    """The base is the lowest sequence that the gateway is not known to have."""
+    while run.bitmap & 1:
+        run.bitmap >>= 1
+        run.base += 1

@@ -1,0 +1,104 @@
+"""The LoRa bearer: one frame up, then one receive window, within the region's share of the hour.
+
+A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async exchange(frame, take)`, `async rest()`.
+The gateway answers 2.0 s after the end of the uplink, on another frequency and with inverted IQ (docs/protocol.md).
+"""
+
+from drivers.radio.lora import Channel, RadioError
+from drivers.radio.region import DutyLedger
+from firmware.bearer import BearerError
+
+_WINDOW_OPENS_MS = 1_980  # the gateway transmits at 2,000: 20 ms for two clocks and the chip to start
+_PREAMBLE_SYMBOLS = 8
+_DETECT_SYMBOLS = 13  # a preamble of 8 and its sync word, 12.25 symbols
+_LONGEST_DOWNLINK = 64
+_SCANS = 4
+
+
+class LoraBearer:
+    """Sends sealed frames by radio. The ledger is told before each frame, so that no reset hides airtime."""
+
+    def __init__(self, radio, lora, uptime, clock, *, ledger, on_spent):
+        """lora: that section of the configuration. on_spent(bytes) keeps the ledger where a reset cannot reach it."""
+        self._radio = radio
+        self._clock = clock
+        self._uptime = uptime
+        self._ledger = ledger
+        self._on_spent = on_spent
+        modulation = (lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm, _PREAMBLE_SYMBOLS)
+        self._up = Channel(lora.freq_hz, *modulation)
+        self._down = Channel(lora.downlink_freq_hz, *modulation, invert_iq=True)
+        self._window_ms = 20 + lora.listen_ms + _DETECT_SYMBOLS * self._down.symbol_us() // 1000
+        self._buf = bytearray(_LONGEST_DOWNLINK)
+        self.max_frame = lora.max_frame
+        self.last_signal = None  # (rssi_dbm, snr_db) of the last packet
+        self.counters = radio.counters
+
+    async def start(self):
+        """Wake the radio. Raises BearerError, which says what to check."""
+        try:
+            await self._radio.start()
+        except RadioError as error:
+            raise BearerError(str(error))
+        self._radio.sleep()
+
+    def wait_s(self):
+        """Seconds until the region allows the longest frame, 0 if now."""
+        return self._ledger.wait_s(
+            self._up.freq_hz, self._up.airtime_us(self.max_frame), self._uptime.seconds(), self._up.bandwidth_hz
+        )
+
+    async def ready(self):
+        """Wait, within limits, until nobody else is heard sending on our channel. Raises BearerError."""
+        self._radio.use(self._up)
+        try:
+            for _ in range(_SCANS):
+                if await self._radio.channel_free():
+                    return
+                await self._uptime.wait_for_second()
+        except RadioError as error:
+            raise BearerError(str(error))
+
+    async def exchange(self, frame, take):
+        """Transmit, then listen in the window. Returns whether take(downlink) said yes to one. Raises BearerError."""
+        self._ledger.record(
+            self._up.freq_hz, self._up.airtime_us(len(frame)), self._uptime.seconds(), self._up.bandwidth_hz
+        )
+        self._on_spent(self._ledger.to_bytes())
+        try:
+            self._radio.use(self._up)
+            await self._radio.transmit(frame)
+            ended_us = self._radio.tx_done_us
+            self._radio.use(self._down)
+            waited_ms = self._clock.ticks_diff(self._clock.ticks_us(), ended_us) // 1000
+            await self._clock.sleep_ms(max(_WINDOW_OPENS_MS - waited_ms, 0))
+            return await self._listen(take)
+        except RadioError as error:
+            raise BearerError(str(error))
+        finally:
+            self._radio.sleep()
+
+    async def rest(self):
+        """Nothing to keep up between frames."""
+
+    async def _listen(self, take):
+        """Take packets until one is accepted or the window is over."""
+        opened_ms = self._clock.ticks_ms()
+        left_ms = self._window_ms
+        while left_ms > 0:
+            packet = await self._radio.receive(self._buf, left_ms)
+            if packet is None:
+                return False
+            self.last_signal = (packet.rssi_dbm, packet.snr_db)
+            if take(bytes(memoryview(self._buf)[: packet.length])):
+                return True
+            left_ms = self._window_ms - self._clock.ticks_diff(self._clock.ticks_ms(), opened_ms)
+        return False
+
+
+def restore_ledger(saved, now_s):
+    """The duty ledger from RTC memory, or one that takes most of the hour as spent."""
+    try:
+        return DutyLedger.from_bytes(saved, now_s)
+    except ValueError:
+        return DutyLedger.unknown(now_s)

@@ -1,0 +1,244 @@
+"""What an operator may choose, from /config.json: checked once, every default filled in, then trusted.
+
+A wrong key, type or value is a ConfigError that names the key as a path ("lora.freq_hz", "alarms[0].above") and the
+rule; an unknown key is named with the nearest one that exists. Pins are not here, they are the board's (/board.json).
+"""
+
+import json
+
+from drivers.radio.lora import Channel
+from drivers.radio.region import RegionError, band_of, check_power
+
+_REQUIRED = object()
+
+# key: (rule, default). A rule is (int, low, high), (str, shortest, longest), (bool,), (tuple, choices) or a checker.
+_LORA = {
+    "freq_hz": ((int, 863_000_000, 870_000_000), 868_100_000),
+    "spreading_factor": ((int, 7, 12), 7),
+    "bandwidth_hz": ((tuple, (125_000, 250_000)), 125_000),
+    "tx_power_dbm": ((int, -9, 22), 14),
+    "antenna_dbi": ((int, -10, 15), 2),
+    "downlink_freq_hz": ((int, 863_000_000, 870_000_000), 869_525_000),
+    "max_frame": ((int, 90, 255), 120),  # 90: one report with all that a frame may have to say besides
+    "listen_ms": ((int, 20, 5_000), 300),
+}
+_WIFI = {
+    "ssid": ((str, 1, 32), _REQUIRED),
+    "password": ((str, 0, 63), ""),
+    "connect_s": ((int, 5, 120), 20),
+}
+_MQTT = {
+    "host": ((str, 1, 253), _REQUIRED),
+    "port": ((int, 1, 65_535), 1_883),
+    "user": ((str, 0, 64), ""),
+    "password": ((str, 0, 128), ""),
+    "ack_s": ((int, 1, 60), 5),
+}
+_SENSORS = {
+    "bme280": {"kind": ((str, 1, 16), _REQUIRED), "addr": ((tuple, (0x76, 0x77)), 0x76)},
+    "pms5003": {"kind": ((str, 1, 16), _REQUIRED), "passive": ((bool,), True)},
+    "water": {"kind": ((str, 1, 16), _REQUIRED), "points": ((list, 2, 16), _REQUIRED)},
+    "battery": {"kind": ((str, 1, 16), _REQUIRED)},
+}
+_ALARM = {
+    "quantity": ((str, 1, 16), _REQUIRED),
+    "above": ((float,), None),
+    "below": ((float,), None),
+    "clear": ((float,), None),
+}
+# What people write for a quantity: this many of the wire's integers per unit (Cel, %RH, Pa, ug/m3, m, V).
+ALARM_SCALES = {
+    "temperature": 100,
+    "humidity": 100,
+    "pressure": 1,
+    "pm1": 1,
+    "pm2_5": 1,
+    "pm10": 1,
+    "water_level": 1000,
+    "battery": 1000,
+}
+_TOP = {
+    "node": ((str, 0, 64), ""),
+    "bearer": ((tuple, ("lora", "mqtt")), _REQUIRED),
+    "sample_s": ((int, 1, 86_400), 60),
+    "report_s": ((int, 1, 86_400), 300),
+    "sleep": ((tuple, ("idle", "deep")), "idle"),
+    "retry_s": ((int, 1, 600), 5),
+    "retry_max_s": ((int, 1, 86_400), 300),
+    "journal_reports": ((int, 32, 16_000), 4_000),
+    "repl_window_s": ((int, 1, 60), 2),
+    "watchdog_s": ((int, 30, 600), 60),
+    "sensors": ((list, 1, 8), _REQUIRED),
+    "alarms": ((list, 0, 8), ()),
+    "lora": ((dict,), None),
+    "wifi": ((dict,), None),
+    "mqtt": ((dict,), None),
+}
+
+
+class ConfigError(Exception):
+    """An operator must edit the file. `key` is the path of the value, as in the message."""
+
+    def __init__(self, key, message):
+        super().__init__("%s: %s" % (key, message))
+        self.key = key
+
+
+class Section:
+    """Checked values as attributes, named like their keys."""
+
+    def __init__(self, values):
+        for name in values:
+            setattr(self, name, values[name])
+
+
+def load(path):
+    """Read and check the file. Raises ConfigError."""
+    try:
+        with open(path) as file:
+            text = file.read()
+    except OSError:
+        raise ConfigError(path, "there is no such file; write one: lamppost enrol, or copy it with mpremote")
+    try:
+        return parse(json.loads(text))
+    except ValueError as error:
+        raise ConfigError(path, "not valid JSON (%s); check commas and quotes" % error)
+
+
+def parse(raw):
+    """Check a decoded file and fill in its defaults. Returns a Section. Raises ConfigError."""
+    if not isinstance(raw, dict):
+        raise ConfigError("config", "must be a JSON object: {...}")
+    values = _check_table(raw, _TOP, "")
+    values["sensors"] = [_parse_sensor(raw, at) for at, raw in enumerate(values["sensors"])]
+    values["alarms"] = [_parse_alarm(raw, at) for at, raw in enumerate(values["alarms"])]
+    for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT)):
+        if values[name] is not None:
+            values[name] = Section(_check_table(values[name], table, name + "."))
+    if values["bearer"] == "lora":
+        values["lora"] = values["lora"] or Section(_check_table({}, _LORA, "lora."))
+        _check_channel(values["lora"])
+    else:
+        for name in ("wifi", "mqtt"):
+            if values[name] is None:
+                raise ConfigError(name, "is missing, and bearer is 'mqtt'")
+    if values["retry_max_s"] < values["retry_s"]:
+        raise ConfigError("retry_max_s", "must not be below retry_s, %d" % values["retry_s"])
+    return Section(values)
+
+
+def _check_table(raw, table, path):
+    for key in raw:
+        if key not in table:
+            raise ConfigError(path + str(key), "no such key; did you mean %s%s?" % (path, nearest(str(key), table)))
+    values = {}
+    for key in table:
+        rule, default = table[key]
+        if key in raw:
+            _check_value(path + key, raw[key], rule)
+            values[key] = raw[key]
+        elif default is _REQUIRED:
+            raise ConfigError(path + key, "is missing; it must be %s" % _say(rule))
+        else:
+            values[key] = default
+    return values
+
+
+def _check_value(key, value, rule):
+    kind = rule[0]
+    if kind is tuple:
+        is_right = not isinstance(value, bool) and value in rule[1]
+    elif kind is int:
+        is_right = isinstance(value, int) and not isinstance(value, bool) and rule[1] <= value <= rule[2]
+    elif kind is float:
+        is_right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif kind is str or kind is list:
+        is_right = isinstance(value, kind) and rule[1] <= len(value) <= rule[2]
+    else:
+        is_right = isinstance(value, kind)
+    if not is_right:
+        shown = "" if key.endswith("password") else " is %r," % (value,)
+        raise ConfigError(key, "%s must be %s" % (shown.strip() or "it", _say(rule)))
+
+
+def _say(rule):
+    kind = rule[0]
+    if kind is tuple:
+        return " or ".join(repr(choice) for choice in rule[1])
+    if kind is int:
+        return "a whole number from %d to %d" % (rule[1], rule[2])
+    if kind is str:
+        return "a text of %d to %d characters" % (rule[1], rule[2])
+    if kind is list:
+        return "a list of %d to %d entries" % (rule[1], rule[2])
+    return {float: "a number", bool: "true or false", dict: "an object: {...}"}[kind]
+
+
+def _parse_sensor(raw, at):
+    path = "sensors[%d]" % at
+    if isinstance(raw, str):
+        raw = {"kind": raw}
+    if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
+        raise ConfigError(path, 'must be a name, or an object with a "kind": %s' % ", ".join(sorted(_SENSORS)))
+    if raw["kind"] not in _SENSORS:
+        raise ConfigError(
+            path + ".kind", "%r is no sensor we know; did you mean %r?" % (raw["kind"], nearest(raw["kind"], _SENSORS))
+        )
+    values = _check_table(raw, _SENSORS[raw["kind"]], path + ".")
+    for point in values.get("points", ()):
+        if not (isinstance(point, list) and len(point) == 2 and all(isinstance(number, int) for number in point)):
+            raise ConfigError(path + ".points", "%r: must be [microvolts, millimetres], whole numbers" % (point,))
+    return Section(values)
+
+
+def _parse_alarm(raw, at):
+    path = "alarms[%d]" % at
+    if not isinstance(raw, dict):
+        raise ConfigError(path, 'must be an object, as {"quantity": "pm2_5", "above": 150, "clear": 120}')
+    values = _check_table(raw, _ALARM, path + ".")
+    quantity = values["quantity"]
+    if quantity not in ALARM_SCALES:
+        raise ConfigError(
+            path + ".quantity",
+            "%r is no quantity we know; did you mean %r?" % (quantity, nearest(quantity, ALARM_SCALES)),
+        )
+    above, below = values["above"], values["below"]
+    if (above is None) == (below is None):
+        raise ConfigError(path, 'must have either "above" or "below"')
+    limit = below if above is None else above
+    clear = limit if values["clear"] is None else values["clear"]
+    if (above is not None and clear > above) or (below is not None and clear < below):
+        raise ConfigError(path + ".clear", "%r lies on the alarm's own side of %r" % (clear, limit))
+    scale = ALARM_SCALES[quantity]
+    return Section(
+        {"quantity": quantity, "is_above": below is None, "limit": round(limit * scale), "clear": round(clear * scale)}
+    )
+
+
+def _check_channel(lora):
+    """The region's word on frequencies and power, and the driver's on the modulation."""
+    key = "lora.freq_hz"
+    try:
+        band_of(lora.freq_hz, lora.bandwidth_hz)
+        key = "lora.downlink_freq_hz"
+        band_of(lora.downlink_freq_hz, lora.bandwidth_hz)
+        key = "lora.tx_power_dbm"
+        check_power(lora.freq_hz, lora.tx_power_dbm, bandwidth_hz=lora.bandwidth_hz, antenna_dbi=lora.antenna_dbi)
+        Channel(lora.freq_hz, lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm)
+    except (RegionError, ValueError) as error:
+        raise ConfigError(key, str(error))
+
+
+def nearest(word, words):
+    """The one of `words` that takes the fewest edits to become `word`."""
+    return min(sorted(words), key=lambda other: _edits(word, other))
+
+
+def _edits(a, b):
+    """Levenshtein's distance."""
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a):
+        diagonal, row[0] = row[0], i + 1
+        for j, other in enumerate(b):
+            diagonal, row[j + 1] = row[j + 1], min(row[j + 1] + 1, row[j] + 1, diagonal + (letter != other))
+    return row[-1]

@@ -1,0 +1,142 @@
+"""From the board's data file to buses, sensors, radio and pins: the only place that knows `machine`.
+
+/board.json is written at provisioning from boards/<name>.toml. Keys used here: radio, spi, i2c, uart, button, vext,
+water, battery.
+"""
+
+import json
+
+import esp32
+import machine
+
+from firmware.config import ConfigError
+
+
+def load_board(path):
+    """Read the board file. Raises ConfigError."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except OSError:
+        raise ConfigError(path, "there is no such file; provision this node: lamppost enrol")
+    except ValueError as error:
+        raise ConfigError(path, "not valid JSON (%s); provision this node again: lamppost enrol" % error)
+
+
+def is_button_held(board):
+    """Whether the board's button is down (it pulls to ground)."""
+    pin = board.get("button")
+    return pin is not None and not machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP).value()
+
+
+def power_sensors(board, on):
+    """Switch the rail of external sensors, where a board has one."""
+    vext = board.get("vext")
+    if vext:
+        active = 1 if vext.get("active_high") else 0
+        machine.Pin(vext["pin"], machine.Pin.OUT, value=active if on else 1 - active)
+
+
+def open_sensors(board, wanted):
+    """{kind: sensor} for the sensors of the configuration. Raises ConfigError if the board lacks a bus."""
+    sensors = {}
+    for at, sensor in enumerate(wanted):
+        try:
+            sensors[sensor.kind] = _OPENERS[sensor.kind](board, sensor)
+        except (KeyError, TypeError):
+            raise ConfigError("sensors[%d].kind" % at, "%s: /board.json has no bus or pin for it" % sensor.kind)
+        except ValueError as error:
+            raise ConfigError("sensors[%d]" % at, str(error))
+    return sensors
+
+
+def open_radio(board):
+    """The LoRa radio of the board. Raises ConfigError if it has none we can drive."""
+    from drivers.radio.sx126x import SX126x
+
+    radio = board.get("radio")
+    if not radio or not str(radio.get("chip")).startswith("sx126"):
+        raise ConfigError("bearer", 'this board has no SX126x radio in /board.json; use "mqtt", or another board')
+    bus = board["spi"]
+    spi = machine.SPI(
+        bus["id"],
+        baudrate=8_000_000,
+        sck=machine.Pin(bus["sck"]),
+        mosi=machine.Pin(bus["mosi"]),
+        miso=machine.Pin(bus["miso"]),
+    )
+    nss = machine.Pin(radio["nss"], machine.Pin.OUT, value=1, hold=False)  # held through deep sleep
+    return SX126x(
+        spi,
+        nss,
+        machine.Pin(radio["reset"], machine.Pin.OUT, value=1),
+        machine.Pin(radio["busy"], machine.Pin.IN),
+        machine.Pin(radio["dio1"], machine.Pin.IN),
+        tcxo_v=radio.get("tcxo_v"),
+        dio2_rf_switch=bool(radio.get("dio2_rf_switch")),
+        rxen=_output(radio.get("rxen")),
+        txen=_output(radio.get("txen")),
+        dcdc=radio.get("dcdc", True),
+    )
+
+
+def hold_for_sleep(board):
+    """Keep the radio's NSS high while the chip sleeps: an edge wakes the radio, and it draws 1.5 mA until morning."""
+    radio = board.get("radio")
+    if radio and radio.get("nss") is not None:
+        machine.Pin(radio["nss"], machine.Pin.OUT, value=1, hold=True)
+        esp32.gpio_deep_sleep_hold(True)
+
+
+def open_wlan():
+    """The Wi-Fi station."""
+    import network
+
+    return network.WLAN(network.STA_IF)
+
+
+def _output(pin):
+    return None if pin is None else machine.Pin(pin, machine.Pin.OUT, value=0)
+
+
+def _open_bme280(board, sensor):
+    from drivers.sensor.bme280 import BME280
+
+    bus = board["i2c"]
+    i2c = machine.I2C(bus["id"], scl=machine.Pin(bus["scl"]), sda=machine.Pin(bus["sda"]), freq=100_000)
+    return BME280(i2c, addr=sensor.addr)
+
+
+def _open_pms5003(board, sensor):
+    from drivers.sensor.pms5003 import BAUDRATE, PMS5003
+
+    bus = board["uart"]
+    uart = machine.UART(bus["id"], baudrate=BAUDRATE, tx=machine.Pin(bus["tx"]), rx=machine.Pin(bus["rx"]))
+    return PMS5003(uart, passive=sensor.passive)
+
+
+def _open_water(board, sensor):
+    from drivers.sensor.water import WaterLevel
+
+    return WaterLevel(machine.ADC(machine.Pin(board["water"]["adc"])), sensor.points)
+
+
+def _open_battery(board, sensor):
+    battery = board["battery"]
+    return Battery(machine.ADC(machine.Pin(battery["adc"])), battery["ratio_permille"])
+
+
+class Battery:
+    """Battery voltage behind a divider."""
+
+    def __init__(self, adc, ratio_permille):
+        """ratio_permille: battery volts per thousandth of a volt at the pin, e.g. 2000 for two equal resistors."""
+        self._adc = adc
+        self._ratio_permille = ratio_permille
+
+    async def measure(self):
+        """Return millivolts."""
+        return self._adc.read_uv() * self._ratio_permille // 1_000_000
+
+
+_OPENERS = {"bme280": _open_bme280, "pms5003": _open_pms5003, "water": _open_water, "battery": _open_battery}

@@ -1,0 +1,183 @@
+"""The node's application: measure on a schedule, keep, report, sleep. Parts are made in start; rules are in the parts.
+
+Awake (sleep = "idle"), three tasks share the processor: sampling, reporting, watching. In deep sleep ("deep") a waking
+does what is due, one after the other, and RTC memory carries the schedule. All times are seconds of uptime.
+"""
+
+import asyncio
+import os
+
+from firmware.bearer import BearerError
+from firmware.sample import reports_of
+
+_TICK_MS = 200  # how soon an alarm interrupts the wait for the next report
+_REPORT_LIMIT_S = 400  # the longest that one report may take: Wi-Fi, MQTT, answer
+_SAMPLE_LIMIT_S = 60
+_URGENT_RETRY_MAX_S = 30
+_STAY_AWAKE_S = 3  # shorter rests are not worth a deep sleep
+_SOUND_AFTER_S = 600  # of running: what crashed before is forgotten
+
+
+class Node:
+    """One node at work."""
+
+    def __init__(self, config, parts):
+        """parts: an object with settings, state, archive, reporter, sampler, alarms, bearer, uptime, clock, watchdog,
+        crashes, say (prints a line) and deepsleep (machine.deepsleep)."""
+        self._config = config
+        self._parts = parts
+        self._hurry = False  # an alarm, or its end, waits to be told
+        self.counters = {"samples": 0, "samples_empty": 0, "bearer_failures": 0}
+
+    async def run(self):
+        """Serve until cancelled; with deep sleep, until asleep."""
+        self._schedule_first()
+        await self._start_bearer()
+        if self._config.sleep == "deep":
+            await self._run_until_asleep()
+        else:
+            await asyncio.gather(self._sample_for_ever(), self._report_for_ever(), self._watch_for_ever())
+
+    async def sample_once(self):
+        """Measure now, judge alarms, and keep the reports."""
+        parts, state = self._parts, self._parts.state
+        state.sample_at_s = max(state.sample_at_s + self._config.sample_s, parts.uptime.seconds() + 1)
+        mantissas = await parts.sampler.measure()
+        time_s = parts.uptime.nearest_s()
+        verdict = parts.alarms.judge(mantissas)
+        state.alarms = parts.alarms.on_bits
+        reports = reports_of(mantissas)
+        self.counters["samples" if reports else "samples_empty"] += 1
+        for schema, values in reports:
+            seq = parts.archive.add(parts.settings.boot, time_s, schema, values)
+            if seq is not None and verdict == "raised":
+                parts.reporter.mark_urgent(seq)
+        if verdict:
+            parts.say("alarm %s: %s" % (verdict, mantissas))
+            self._hurry = True
+
+    async def report_once(self):
+        """Send one frame if there is anything to say, wait for its answer, and set the time of the next."""
+        parts, state = self._parts, self._parts.state
+        self._hurry = False
+        if not parts.reporter.has_unsent():
+            self._schedule_regular()
+            return
+        wait_s = parts.bearer.wait_s()
+        if wait_s:
+            parts.say("the region allows the next frame in %d s" % wait_s)
+            state.report_at_s = parts.uptime.seconds() + wait_s
+            return
+        try:
+            answered = await self._exchange()
+        except BearerError as error:
+            self.counters["bearer_failures"] += 1
+            parts.say(str(error))
+            answered = False
+        self._schedule_next(answered)
+        state.save()
+
+    async def _exchange(self):
+        parts = self._parts
+        await parts.bearer.ready()
+        is_calm = self._config.sleep == "idle" and not parts.reporter.has_urgent
+        starts_s = await parts.uptime.wait_for_second() if is_calm else None  # then ages are exact
+        frame = parts.reporter.next_frame(starts_s)
+        if frame is None:
+            return True
+        return await parts.bearer.exchange(frame, parts.reporter.take_downlink)
+
+    def _schedule_first(self):
+        """Right after boot for the sample; for the report somewhere in the first period, as nodes boot together."""
+        state, now_s = self._parts.state, self._parts.uptime.seconds()
+        if not state.sample_at_s:
+            state.sample_at_s = now_s + 1
+            state.report_at_s = now_s + 2 + random_below(self._config.report_s)
+            state.save()
+
+    def _schedule_next(self, answered):
+        parts, state = self._parts, self._parts.state
+        if answered:
+            state.misses = 0
+            if self._has_backlog():
+                state.report_at_s = parts.uptime.seconds() + 1 + random_below(2)
+            else:
+                self._schedule_regular()
+            return
+        state.misses += 1
+        delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
+        if parts.reporter.has_urgent:
+            delay_s = min(delay_s, _URGENT_RETRY_MAX_S)
+        state.report_at_s = parts.uptime.seconds() + 1 + delay_s // 2 + random_below(delay_s)
+
+    def _schedule_regular(self):
+        spread_s = self._config.report_s // 10
+        delay_s = self._config.report_s - spread_s + random_below(2 * spread_s + 1)
+        self._parts.state.report_at_s = self._parts.uptime.seconds() + delay_s
+
+    def _has_backlog(self):
+        """Whether more waits than one period brings."""
+        return self._parts.archive.count_held() > self._config.report_s // self._config.sample_s + 1
+
+    async def _start_bearer(self):
+        """A node without radio measures all the same, and tries again with each report."""
+        try:
+            await self._parts.bearer.start()
+        except BearerError as error:
+            self.counters["bearer_failures"] += 1
+            self._parts.say(str(error))
+
+    async def _sample_for_ever(self):
+        parts = self._parts
+        while True:
+            wait_ms = parts.uptime.ms_until(parts.state.sample_at_s)
+            parts.watchdog.promise("sample", wait_ms // 1000 + _SAMPLE_LIMIT_S)
+            await parts.clock.sleep_ms(wait_ms)
+            await self.sample_once()
+
+    async def _report_for_ever(self):
+        parts = self._parts
+        while True:
+            wait_ms = parts.uptime.ms_until(parts.state.report_at_s)
+            parts.watchdog.promise("report", _REPORT_LIMIT_S)
+            if wait_ms and not self._hurry:
+                await parts.clock.sleep_ms(min(wait_ms, _TICK_MS))
+                await parts.bearer.rest()
+            else:
+                await self.report_once()
+
+    async def _watch_for_ever(self):
+        parts = self._parts
+        while True:
+            late = parts.watchdog.feed()
+            if late:
+                parts.say("%s has not come back; the watchdog will reset the node" % late)
+            if parts.uptime.seconds() > _SOUND_AFTER_S:
+                parts.crashes.forget()
+            await parts.clock.sleep_ms(2_000)
+
+    async def _run_until_asleep(self):
+        parts, state = self._parts, self._parts.state
+        while True:
+            parts.watchdog.promise("waking", _REPORT_LIMIT_S)
+            parts.watchdog.feed()
+            if not parts.uptime.ms_until(state.sample_at_s):
+                await self.sample_once()
+            if self._hurry or not parts.uptime.ms_until(state.report_at_s):
+                await self.report_once()
+            rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
+            if rest_s > _STAY_AWAKE_S:
+                self._fall_asleep(rest_s)
+            await parts.clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
+
+    def _fall_asleep(self, rest_s):
+        """Leave everything in RTC memory, and sleep. On a board this does not return."""
+        parts, state = self._parts, self._parts.state
+        parts.prepare_sleep(rest_s)
+        state.save()
+        parts.deepsleep(rest_s * 1000)
+
+
+def random_below(limit):
+    """A whole number from 0 to limit - 1; 0 if limit is 0."""
+    return int.from_bytes(os.urandom(4), "big") % limit if limit > 0 else 0

@@ -1,0 +1,233 @@
+"""What to send next, and what an answer means. No I/O but the archive's: frames out, downlinks in.
+
+A frame holds the oldest reports that the gateway is not known to have, as many as fit: of one epoch and one boot;
+epochs that are closed come before the current one. Alarms go before all that, in frames of their own. A re-transmission
+is a new frame with a new counter around the same sequences. Rules and bytes: docs/protocol.md.
+"""
+
+from drivers.link.ack import unpack_ack
+from drivers.link.frame import (
+    ACK,
+    FULL_UPLINK_OVERHEAD,
+    REPORT,
+    UPLINK_OVERHEAD,
+    URGENT,
+    FrameError,
+    aad_downlink,
+    aad_uplink,
+    parse_downlink,
+    reconstruct_counter,
+    uplink_header,
+)
+from drivers.link.keys import DOWN, UP, derive, nonce
+from drivers.link.pack import pack
+from drivers.link.seal import Ccm
+
+_REMEMBERED = 8  # uplinks that may still be answered
+_FULL_AGAIN = 16_384  # after so many counters or sequences without an ack the short forms come near their limit
+_FULL_EVERY = 16  # of an unanswered run: a gateway with a new database cannot read the short form
+_MAX_ENDINGS = 4  # notices of closed epochs in one frame
+_MAX_URGENT = 8
+
+
+class Sent:
+    """An uplink that may be answered: its counter, and what an answer to it settles."""
+
+    __slots__ = ("counter", "endings", "is_answered", "is_full", "lost")
+
+    def __init__(self, counter, is_full, lost, endings):
+        self.counter = counter
+        self.is_full = is_full
+        self.lost = lost  # (epoch, end) of the reports it said were given up, or None
+        self.endings = endings  # epochs whose end it named
+        self.is_answered = False
+
+
+class Reporter:
+    """Builds uplinks and takes downlinks of one boot. Which frame answers which is its only memory besides `state`."""
+
+    def __init__(self, archive, settings, state, uptime, *, max_frame, aes):
+        """state: the RtcState of this boot, kept up to date here; aes(key) -> encrypt, as drivers.link.seal.aes_ecb."""
+        self._archive = archive
+        self._settings = settings
+        self._state = state
+        self._uptime = uptime
+        self._max_frame = max_frame
+        up_key, self._up_iv = derive(settings.key, settings.epoch, UP)
+        down_key, self._down_iv = derive(settings.key, settings.epoch, DOWN)
+        self._up, self._down = Ccm(aes(up_key)), Ccm(aes(down_key))
+        self._sent = []
+        self._urgent = []  # sequences of this boot, ascending
+        self.counters = {"frames_sent": 0, "acks": 0}  # and the reasons of refused downlinks
+
+    @property
+    def has_urgent(self):
+        """Whether an alarm waits for its ack."""
+        return bool(self._urgent)
+
+    def mark_urgent(self, seq):
+        """This report is an alarm: it goes before all others until it is acknowledged."""
+        self._urgent.append(seq)
+        del self._urgent[:-_MAX_URGENT]  # the oldest go on as ordinary reports
+
+    def has_unsent(self):
+        """Whether there is anything the gateway is not known to have."""
+        return self._archive.next_run() is not None
+
+    def next_frame(self, uptime_s=None):
+        """Seal the next uplink, its counter reserved. None if there is nothing to say. Raises SettingsError.
+
+        uptime_s  the moment at which the transmission begins; now, rounded, unless given
+        """
+        if self._urgent:
+            frame = self._frame(self._archive.current(), URGENT, uptime_s)
+            if frame is not None:
+                return frame
+            self._urgent.clear()  # given up meanwhile
+        run = self._archive.next_run()
+        while run is not None:
+            frame = self._frame(run, REPORT, uptime_s)
+            if frame is not None:
+                return frame
+            self._archive.skip_unreadable(run)
+            following = self._archive.next_run()
+            run = following if following is not run else None
+        return None
+
+    def take_downlink(self, frame):
+        """Take bytes that came down. Returns True if they were an ack of ours; else a counter has moved."""
+        try:
+            sent, body = self._open(frame)
+            self._apply(sent, unpack_ack(body))
+        except FrameError as error:
+            self._count(error.reason)
+            return False
+        return True
+
+    def _frame(self, run, kind, uptime_s):
+        """One sealed frame of `run`, None if nothing in it can be read."""
+        settings = self._settings
+        body, full, said = self._body(run, kind, uptime_s)
+        if body is None:
+            return None
+        counter = settings.take_counter()
+        self._remember(Sent(counter, full, *said))
+        head = uplink_header(kind, settings.address, counter, epoch=settings.epoch if full else None)
+        aad = aad_uplink(head[:3], settings.epoch, counter)
+        return head + self._up.seal(nonce(self._up_iv, counter), aad, body)
+
+    def _body(self, run, kind, uptime_s):
+        """(plaintext, full, (lost, endings) it speaks of); (None, ...) if nothing can be read."""
+        oldest = _first(self._archive.unsent(run))
+        first = oldest if kind == REPORT else _first(self._urgent_entries(run))
+        if first is None:
+            return None, False, ()
+        is_old = run.epoch != self._settings.epoch
+        if uptime_s is None:
+            uptime_s = self._uptime.nearest_s()
+        floor, lost = self._archive.floor(run, oldest.seq)
+        said = {
+            "uptime_s": uptime_s,
+            "floor": floor,
+            "boot": self._settings.boot,
+            "other_epoch": run.epoch if is_old else None,
+            "older_boot": first.boot if first.boot != self._settings.boot else None,
+            "floor_lost": lost,
+        }
+        lost = (run.epoch, floor) if lost else None
+        wants_full = is_old or self._must_be_full(first.seq)
+        for full, limit in ((wants_full, _MAX_ENDINGS), (wants_full, 1), (wants_full, 0), (True, 0)):
+            said["full"] = full
+            said["max_len"] = self._max_frame - (FULL_UPLINK_OVERHEAD if full else UPLINK_OVERHEAD)
+            said["epochs_opened"] = endings = self._archive.endings(limit)
+            entries = self._archive.unsent(run) if kind == REPORT else self._urgent_entries(run)
+            try:
+                return pack(_same_boot(entries, first.boot), **said)[0], full, (lost, [ending[0] for ending in endings])
+            except FrameError as error:
+                self._count(error.reason)
+            finally:
+                entries.close()
+        self._archive.give_up(run, first.seq)  # it can never be written: say so, and do not try for ever
+        return None, False, ()
+
+    def _urgent_entries(self, run):
+        """Yield the entries of this boot that are marked urgent."""
+        if self._urgent:
+            for entry in self._archive.unsent(run, self._urgent[0]):
+                if entry.seq in self._urgent and entry.boot == self._settings.boot:
+                    yield entry
+
+    def _must_be_full(self, seq):
+        state = self._state
+        return (
+            not state.is_acked
+            or self._settings.next_counter - state.acked_counter >= _FULL_AGAIN
+            or seq - state.acked_seq >= _FULL_AGAIN
+            or state.unanswered % _FULL_EVERY == _FULL_EVERY - 1
+        )
+
+    def _remember(self, sent):
+        self._sent.append(sent)
+        del self._sent[:-_REMEMBERED]
+        self._state.unanswered += 1
+        self.counters["frames_sent"] += 1
+
+    def _open(self, frame):
+        """Verify a downlink. Returns (the Sent it answers, plaintext). Raises FrameError."""
+        parsed = parse_downlink(frame)
+        if parsed.address != self._settings.address:
+            raise FrameError("not_mine")
+        sent = self._answered_by(parsed)
+        state = self._state
+        counter = parsed.counter if parsed.is_full else reconstruct_counter(parsed.counter, state.down_next)
+        if counter < state.down_next:
+            raise FrameError("replayed")
+        aad = aad_downlink(parsed.head, self._settings.epoch, counter, sent.counter)
+        body = self._down.open(nonce(self._down_iv, counter), aad, frame[parsed.header_len :])
+        sent.is_answered = True
+        state.down_next = counter + 1
+        return sent, body
+
+    def _answered_by(self, parsed):
+        """The uplink that a downlink says it answers: one of the last eight of this boot, not answered before."""
+        if parsed.kind != ACK:
+            raise FrameError("unsupported_kind")
+        for sent in reversed(self._sent):
+            if sent.counter & 0xFF == parsed.answers and sent.is_full == parsed.is_full:
+                if sent.is_answered:
+                    raise FrameError("replayed")
+                return sent
+        raise FrameError("unasked")
+
+    def _apply(self, sent, ack):
+        """Forget what the gateway has. Raises FrameError("bad_sequence") if it speaks of what was never issued."""
+        epoch = self._settings.epoch if ack.epoch is None else ack.epoch
+        if not self._archive.acknowledge(epoch, ack):
+            raise FrameError("bad_sequence")
+        if sent.lost is not None:
+            self._archive.settle_lost(*sent.lost)
+        if sent.endings:
+            self._archive.settle_endings(sent.endings)
+        self.counters["acks"] += 1
+        state = self._state
+        state.is_acked, state.unanswered, state.acked_counter = 1, 0, sent.counter
+        if epoch == self._settings.epoch:
+            self._urgent = [seq for seq in self._urgent if not ack.holds(seq)]
+            state.acked_seq = ack.base
+
+    def _count(self, reason):
+        self.counters[reason] = self.counters.get(reason, 0) + 1
+
+
+def _first(entries):
+    """The first entry, None if there is none. The generator is closed, and with it its file."""
+    entry = next(entries, None)
+    entries.close()
+    return entry
+
+
+def _same_boot(entries, boot):
+    for entry in entries:
+        if entry.boot != boot:
+            return
+        yield entry

@@ -1,0 +1,1 @@
+"""The node's application, under the interpreter that runs it."""
