@@ -1,0 +1,182 @@
+"""gateway.toml: every key, its default and its rule. Read once, checked once, then trusted.
+
+Touches no disk but the file itself: whether paths exist and ports are free is `check`'s business. Secrets are never in
+the file, only the names of files that hold them.
+"""
+
+# ruff: noqa: RUF009  option() and section() are dataclasses.field with words
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config_rules import (
+    require_name,
+    require_one_of,
+    require_pair,
+    require_range,
+    require_topic,
+    require_username,
+)
+from gateway.config_southbound import LoraSouthbound, MqttSouthbound, SensorConfig, Southbound
+from gateway.config_table import build, option, section
+from gateway.endpoint import Endpoint, parse_endpoint
+from gateway.errors import ConfigError
+
+__all__ = [
+    "CityConfig",
+    "Config",
+    "ConfigError",
+    "EdgeConfig",
+    "GatewayConfig",
+    "LoraSouthbound",
+    "MqttSouthbound",
+    "OutboxConfig",
+    "SensorConfig",
+    "Southbound",
+    "load",
+    "parse",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayConfig:
+    """[gateway]: who this gateway is and where it keeps things."""
+
+    id: str = option("This gateway's name; part of the ids of the records it makes itself.", example="gw-1")
+    site: str = option("The site it belongs to; {site} in topics.", example="test")
+    data_dir: Path = option("Folder for the database, enrolled nodes and status.", example=Path("/var/lib/lamppost"))
+    log_format: str = option('How log lines look: "logfmt" for people, "json" for machines.', default="logfmt")
+    log_level: str = option('What is logged: "debug", "info", "warning" or "error".', default="info")
+
+    def __post_init__(self) -> None:
+        require_name("id", self.id)
+        require_name("site", self.site)
+        require_one_of("log_format", self.log_format, ("logfmt", "json"))
+        require_one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityConfig:
+    """[[city]]: a platform that receives. Each keeps its own place in the outbox."""
+
+    kind: str = option('How it is spoken to: "mqtt".', example="mqtt")
+    url: str = option(
+        "Its broker: mqtt://host:port on this machine, mqtts://host:port elsewhere.", example="mqtt://127.0.0.1:1884"
+    )
+    topic: str = option(
+        "Where a pack goes; {site}, {node} and {gateway} are filled in.", example="city/{site}/{node}/senml"
+    )
+    name: str = option("Its name in status and logs; give one to each of several.", default="city")
+    content: str = option('"json" or "cbor" (SenML, RFC 8428).', default="json")
+    require_subscriber: bool = option("Keep a record until somebody is subscribed at the broker.", default=False)
+    username: str | None = option("Our user name there.", default=None, example="gw-1")
+    password_file: Path | None = option("File with our password.", default=None, example="/etc/lamppost/city.password")
+    ca_file: Path | None = option(
+        "Who signed its certificate, PEM; without it the system's list.",
+        default=None,
+        example="/etc/lamppost/city-ca.crt",
+    )
+    cert_file: Path | None = option("Our certificate there, PEM.", default=None, example="/etc/lamppost/gateway.crt")
+    key_file: Path | None = option("Its private key, PEM.", default=None, example="/etc/lamppost/gateway.key")
+    allow_plaintext: bool = option("Send readable data and the password over a network without TLS.", default=False)
+    ack_timeout_s: float = option("Seconds to wait for the broker's acknowledgement.", default=20.0)
+    keep_alive_s: int = option("Seconds after which a silent connection is tested.", default=15)
+    pack_records: int = option("Most records in one message while a queue exists.", default=16)
+
+    def __post_init__(self) -> None:
+        require_one_of("kind", self.kind, ("mqtt",))
+        require_name("name", self.name)
+        require_one_of("content", self.content, ("json", "cbor"))
+        require_topic("topic", self.topic)
+        require_range("ack_timeout_s", self.ack_timeout_s, 1, 300)
+        require_range("keep_alive_s", self.keep_alive_s, 2, 3_600)
+        require_range("pack_records", self.pack_records, 1, 64)
+        if self.endpoint.is_plain_on_a_network and not self.allow_plaintext:
+            raise ConfigError(
+                "url", self.url, "plain mqtt:// off this machine; use mqtts://, or allow_plaintext = true"
+            )
+        require_pair("cert_file", self.cert_file, "key_file", self.key_file)
+        require_username("password_file", self.password_file, "username", self.username)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return parse_endpoint("url", self.url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxConfig:
+    """[outbox]: how much is kept while the city is away. Beyond it the oldest telemetry goes, counted and announced."""
+
+    max_records: int = option("Most records kept.", default=5_000_000)
+    max_bytes: int = option("Most bytes the database may take.", default=2_000_000_000)
+    min_free_bytes: int = option("Bytes that stay free on the disk for others.", default=100_000_000)
+
+    def __post_init__(self) -> None:
+        require_range("max_records", self.max_records, 100, 1_000_000_000)
+        require_range("max_bytes", self.max_bytes, 1_000_000, 1_000_000_000_000)
+        require_range("min_free_bytes", self.min_free_bytes, 0, 1_000_000_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeConfig:
+    """[edge]: what the gateway computes itself."""
+
+    window_s: int = option("Seconds per window of count, mean, min and max; 0 makes none.", default=60)
+
+    def __post_init__(self) -> None:
+        if self.window_s:
+            require_range("window_s", self.window_s, 5, 86_400)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole file."""
+
+    gateway: GatewayConfig = section("Who this gateway is.")
+    southbound: Southbound = section("The ways nodes reach us; at least one.", default_factory=Southbound)
+    sensor: tuple[SensorConfig, ...] = section("Sensors wired to the gateway itself.", default_factory=tuple)
+    city: tuple[CityConfig, ...] = section("Platforms that receive.", default_factory=tuple)
+    outbox: OutboxConfig = section("How much is kept while the city is away.", default_factory=OutboxConfig)
+    edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
+
+    def __post_init__(self) -> None:
+        if not (self.southbound.mqtt or self.southbound.lora or self.sensor):
+            raise ConfigError("southbound", None, "is empty; add [southbound.mqtt], [southbound.lora] or [[sensor]]")
+        seen: set[str] = set()
+        for at, city in enumerate(self.city):
+            if city.name in seen:
+                raise ConfigError(f"city[{at}].name", city.name, "is taken; give each [[city]] a name of its own")
+            seen.add(city.name)
+
+    def warnings(self) -> list[str]:
+        """What an operator should know though it is allowed."""
+        found = []
+        if self.southbound.mqtt and self.southbound.mqtt.allow_plaintext:
+            found.append("southbound.mqtt.allow_plaintext = true: others on the network can read and forge readings")
+        for at, city in enumerate(self.city):
+            if city.allow_plaintext and city.endpoint.is_plain_on_a_network:
+                found.append(f"city[{at}].allow_plaintext = true: others on the network can read what the city gets")
+        if not self.city:
+            found.append("city: none is configured, so readings stay in the outbox")
+        return found
+
+
+def load(path: Path) -> Config:
+    """Read gateway.toml. Raises ConfigError naming the dotted key, or the file and line where it is not TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), None, f"cannot be read ({error.strerror}); give the file with --config") from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), None, "is not UTF-8 text; save it as UTF-8") from None
+    return parse(text, name=str(path))
+
+
+def parse(text: str, *, name: str = "gateway.toml") -> Config:
+    """The same for text in hand; `name` is what messages call it."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, None, f"is not TOML: {error}") from None
+    return build(Config, table, "")
