@@ -1,0 +1,52 @@
+"""Frame keys and nonces from a node's root key. HMAC and HKDF on hashlib alone, for a board has no hmac module.
+
+Source: RFC 2104 (HMAC), RFC 5869 (HKDF), RFC 8152 section 3.1 (nonce from IV and partial IV).
+"""
+
+import hashlib
+
+UP = b"up"
+DOWN = b"down"
+KEY_LEN = 16
+NONCE_LEN = 13
+_LABEL = b"lamppost v1 "
+_NO_SALT = bytes(32)
+
+
+def derive(root, epoch, direction, purpose=b"frame"):
+    """Return (key, iv) of 16 and 13 bytes for one node, epoch and direction (UP or DOWN)."""
+    info = _LABEL + direction + b" " + purpose + epoch.to_bytes(4, "big")
+    material = hkdf_expand(hkdf_extract(_NO_SALT, root), info, KEY_LEN + NONCE_LEN)
+    return material[:KEY_LEN], material[KEY_LEN:]
+
+
+def nonce(iv, counter):
+    """Return the 13-byte nonce of a frame: `iv` with `counter` (u32) added into its last four bytes by XOR."""
+    out = bytearray(iv)
+    for i in range(4):
+        out[12 - i] ^= (counter >> (8 * i)) & 0xFF
+    return bytes(out)
+
+
+def hkdf_extract(salt, secret):
+    return hmac_sha256(salt, secret)
+
+
+def hkdf_expand(prk, info, length):
+    """Return `length` (at most 8160) bytes."""
+    out = b""
+    block = b""
+    count = 1
+    while len(out) < length:
+        block = hmac_sha256(prk, block + info + bytes([count]))
+        out += block
+        count += 1
+    return out[:length]
+
+
+def hmac_sha256(key, data):
+    if len(key) > 64:
+        key = hashlib.sha256(key).digest()
+    key = key + bytes(64 - len(key))
+    inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in key]) + data).digest()
+    return hashlib.sha256(bytes([byte ^ 0x5C for byte in key]) + inner).digest()
