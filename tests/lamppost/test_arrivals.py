@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lamppost.demo.arrivals import Arrivals, ArrivalError, records_of
+from lamppost.demo.arrivals import ArrivalError, Arrivals, records_of
 
 NODE = "urn:dev:os:32473-aaaaaaaaaaaaaaaa"
 PACK = json.dumps(
