@@ -1,6 +1,7 @@
 """What arrived at the city: the record ids, their contents, and what is wrong with them.
 
-Takes MQTT payloads and user properties as any subscriber sees them; shares no code with the gateway, so that it can disagree with it.
+Takes MQTT payloads and user properties as any subscriber sees them. Shares no code with the gateway, so that it can
+disagree with it.
 Source: RFC 8428 section 4.6 (resolved records); docs/protocol.md, "At the city".
 """
 
