@@ -1,5 +1,136 @@
-"""The command line."""
+"""The command line: `lamppost <what> ...`. Each command is one module with add_arguments(parser) and run(args).
+
+Modules are imported when their command is used, so that `gateway run` on a small machine loads nothing of the demo.
+Exit codes: 0 done, 1 the job failed, 2 the operator must edit an input. A traceback reaches a user
+only with --debug.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DONE, FAILED, EDIT = 0, 1, 2
+_INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
-def main() -> int:
-    raise SystemExit("lamppost: no command yet")
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command: its words, the module that does it, and that module's function names."""
+
+    words: tuple[str, ...]
+    module: str
+    about: str
+    add_arguments: str = "add_arguments"
+    run: str = "run"
+
+
+COMMANDS = (
+    Command(
+        words=("demo",), module="lamppost.demo", about="watch a virtual street report, lose its city, and lose nothing"
+    ),
+    Command(words=("enrol",), module="provisioning.enrol", about="admit a node: make its keys and its name"),
+    Command(words=("provision",), module="provisioning.provision", about="put firmware, keys and settings on a node"),
+    Command(words=("gateway", "run"), module="gateway.run", about="run the gateway"),
+    Command(words=("gateway", "check"), module="gateway.check", about="say what is wrong with a gateway.toml"),
+    Command(
+        words=("gateway", "config-template"),
+        module="gateway.config_template",
+        about="print a gateway.toml with every key explained",
+    ),
+    Command(
+        words=("gateway", "status"), module="gateway.status", about="show what the gateway holds, hears and delivers"
+    ),
+    Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
+    Command(words=("board", "up"), module="boards.virtual.up", about="start a virtual board that mpremote can talk to"),
+)
+_GROUPS = {
+    "gateway": "the box in the street cabinet: run it, check it, look into it",
+    "city": "the far end: what a platform receives",
+    "board": "a node without hardware",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. `argv` is without the program's name."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        command = _chosen(words)
+        module = importlib.import_module(command.module) if command else None
+        args = _parser(command, module).parse_args(words)
+        return int(getattr(module, command.run)(args)) if command else DONE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+        return DONE
+    except Exception as error:  # the last boundary before a person
+        if debug:
+            raise
+        return _explain(error)
+
+
+def _chosen(words: Sequence[str]) -> Command | None:
+    """The command that `words` begin with, options aside."""
+    plain = [word for word in words if not word.startswith("-")]
+    return next((one for one in COMMANDS if tuple(plain[: len(one.words)]) == one.words), None)
+
+
+def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
+    """A parser for all commands, with the options of the chosen one."""
+    parser = argparse.ArgumentParser(
+        prog="lamppost", description="Street sensors to city, with nothing lost in silence."
+    )
+    _add_debug(parser)
+    top = parser.add_subparsers(title="commands", metavar="<command>", required=True)
+    groups: dict[str, Any] = {}
+    for command in COMMANDS:
+        place = top
+        if len(command.words) == 2:
+            group = command.words[0]
+            if group not in groups:
+                below = top.add_parser(group, help=_GROUPS[group], description=_sentence(_GROUPS[group]))
+                groups[group] = below.add_subparsers(title="commands", metavar="<command>", required=True)
+            place = groups[group]
+        one = place.add_parser(command.words[-1], help=command.about, description=_sentence(command.about))
+        _add_debug(one)
+        if command is chosen:
+            getattr(module, command.add_arguments)(one)
+    return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+    )
+
+
+def _sentence(about: str) -> str:
+    return f"{about[0].upper()}{about[1:]}."
+
+
+def _explain(error: Exception) -> int:
+    """One line for a person; the traceback of what we did not foresee goes to a file."""
+    from gateway.errors import ConfigError, GatewayError
+
+    if isinstance(error, ConfigError):
+        print(f"lamppost: {error}", file=sys.stderr)
+        return EDIT
+    if isinstance(error, GatewayError) or getattr(error, "is_for_people", False):
+        print(f"lamppost: {error}", file=sys.stderr)
+        return FAILED
+    with tempfile.NamedTemporaryFile("w", prefix="lamppost-", suffix=".log", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    print(f"lamppost: {what}; this is a fault of ours, please report it with {file.name}", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
