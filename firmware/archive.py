@@ -9,6 +9,7 @@ from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
 from firmware.journal import Entry
 
 _NO_SPACE = 28  # ENOSPC
+_FORGOTTEN = 0  # reason "unknown": neither side can say any more
 
 
 class Archive:
@@ -80,12 +81,14 @@ class Archive:
         """The run of the epoch that reports are issued in, None before its first report."""
         return self._journal.run(self._settings.epoch)
 
-    def unsent(self, run, first=0):
-        """Yield the entries of `run`, from sequence `first` on, that the gateway is not known to have, oldest first.
+    def unsent(self, run, first=0, end=None):
+        """Yield what the gateway is not known to have of `run`, from sequence `first` to before `end`, oldest first.
 
         Close the generator: it holds a file.
         """
         for entry in self._journal.entries(run, max(first, run.base)):
+            if end is not None and entry.seq >= end:
+                return
             if not run.bitmap >> (entry.seq - run.base) & 1:
                 yield entry
 
@@ -113,28 +116,32 @@ class Archive:
         untold = [ending for ending in self._settings.untold() if self._journal.run(ending[0]) is None]
         return untold[:limit]
 
-    def acknowledge(self, epoch, ack):
-        """Forget what `ack` (drivers.link.ack.Ack) covers. Returns False if it speaks of what was never issued."""
+    def acknowledge(self, epoch, ack, *, is_latest):
+        """Forget what `ack` (drivers.link.ack.Ack) covers. Returns False if it speaks of what was never issued.
+
+        is_latest  it answers the newest uplink: where its base is lower than ours, the gateway is right (it has a new
+                   database, or our NVS forgot what was given up), and hears of what we hold no more
+        """
         run = self._journal.run(epoch)
         end = self._settings.next_seq if epoch == self._settings.epoch else self._settings.closed_end(epoch)
         if end is None:
             return False
         ack.resolve(end)
-        if ack.is_beyond(end):
-            return False
+        if epoch == self._settings.epoch and ack.is_beyond(end):
+            return False  # of a closed epoch the gateway may know more than flash and NVS do, after both were harmed
         if run is None:
             return True
         if ack.base >= run.base:
             _merge(run, ack)
+        elif is_latest:
+            self._reopen(run, ack)
         self._journal.trim(run, run.base, keep_last=epoch == self._settings.epoch)
         self._drop_covered_loss()
         return True
 
     def give_up(self, run, seq):
         """Give up everything up to and with `seq`: it can be read, but not sent."""
-        lost = self._settings.lost
-        first = lost[1] if lost is not None and lost[0] == run.epoch else run.base
-        self._settings.set_lost((run.epoch, first, seq + 1, JOURNAL_DAMAGED))
+        self._note_lost(run, run.base, seq + 1, JOURNAL_DAMAGED)
         self.reports_given_up += seq + 1 - run.base
         _advance(run, seq + 1)
 
@@ -168,15 +175,29 @@ class Archive:
             return False
         first, end = run.base, self._journal.oldest_end(run)
         if end > first:
-            lost = self._settings.lost
-            if lost is not None and lost[0] == run.epoch:
-                first = min(first, lost[1])
-            self._settings.set_lost((run.epoch, first, end, JOURNAL_FULL))
+            self._note_lost(run, first, end, JOURNAL_FULL)
             self.reports_given_up += end - run.base
             _advance(run, end)
         self._journal.give_up_oldest(run)
         self._drop_covered_loss()
         return True
+
+    def _reopen(self, run, ack):
+        """Go back to where the gateway is, as far as flash reaches; what lies before that is lost."""
+        oldest = run.firsts[0]
+        if ack.base < oldest:
+            self._note_lost(run, ack.base, oldest, _FORGOTTEN)
+        run.base = max(ack.base, oldest)
+        run.bitmap = ack.bitmap << 1 >> (run.base - ack.base)
+        _settle(run)
+
+    def _note_lost(self, run, first, end, reason):
+        """Keep a loss until the gateway knows; one that it does not know yet grows."""
+        lost = self._settings.lost
+        if lost is not None and lost[0] == run.epoch:
+            first, end = min(first, lost[1]), max(end, lost[2])
+        if lost != (run.epoch, first, end, reason):
+            self._settings.set_lost((run.epoch, first, end, reason))
 
     def _finish_giving_up(self):
         """After a cut between noting a loss and deleting the segment: delete it now."""
@@ -199,6 +220,7 @@ def _merge(run, ack):
     known = run.bitmap >> (ack.base - run.base)
     run.base, run.bitmap = ack.base, ack.bitmap << 1 | known
     _settle(run)
+    run.base = min(run.base, run.end)
 
 
 def _advance(run, base):

@@ -1,7 +1,6 @@
 """From the board's data file to buses, sensors, radio and pins: the only place that knows `machine`.
 
-/board.json is written at provisioning from boards/<name>.toml. Keys used here: radio, spi, i2c, uart, button, vext,
-water, battery.
+/board.json is written at provisioning from boards/<name>.toml; its keys are the fields of boards.data.Board.
 """
 
 import json
@@ -9,7 +8,10 @@ import json
 import esp32
 import machine
 
+from drivers import clock
 from firmware.config import ConfigError
+
+_SETTLE_MS = 10  # a divider of some 100 kOhm into the ADC
 
 
 def load_board(path):
@@ -33,8 +35,7 @@ def power_sensors(board, on):
     """Switch the rail of external sensors, where a board has one."""
     vext = board.get("vext")
     if vext:
-        active = 1 if vext.get("active_high") else 0
-        machine.Pin(vext["pin"], machine.Pin.OUT, value=active if on else 1 - active)
+        machine.Pin(vext["pin"], machine.Pin.OUT, value=vext["on_level"] if on else 1 - vext["on_level"])
 
 
 def open_sensors(board, wanted):
@@ -57,6 +58,12 @@ def open_radio(board):
     radio = board.get("radio")
     if not radio or not str(radio.get("chip")).startswith("sx126"):
         raise ConfigError("bearer", 'this board has no SX126x radio in /board.json; use "mqtt", or another board')
+    if board.get("pmu"):
+        raise ConfigError(
+            "bearer", "the radio's supply is behind a %s, which this firmware cannot switch" % board["pmu"]["chip"]
+        )
+    if radio.get("ant_sw") is not None:
+        machine.Pin(radio["ant_sw"], machine.Pin.OUT, value=1)
     bus = board["spi"]
     spi = machine.SPI(
         bus["id"],
@@ -118,25 +125,33 @@ def _open_pms5003(board, sensor):
 def _open_water(board, sensor):
     from drivers.sensor.water import WaterLevel
 
-    return WaterLevel(machine.ADC(machine.Pin(board["water"]["adc"])), sensor.points)
+    return WaterLevel(machine.ADC(machine.Pin(board["water_adc"])), sensor.points)
 
 
 def _open_battery(board, sensor):
-    battery = board["battery"]
-    return Battery(machine.ADC(machine.Pin(battery["adc"])), battery["ratio_permille"])
+    return Battery(board["battery"])
 
 
 class Battery:
-    """Battery voltage behind a divider."""
+    """Battery voltage behind a divider, which some boards connect only while it is measured."""
 
-    def __init__(self, adc, ratio_permille):
-        """ratio_permille: battery volts per thousandth of a volt at the pin, e.g. 2000 for two equal resistors."""
-        self._adc = adc
-        self._ratio_permille = ratio_permille
+    def __init__(self, battery):
+        """`battery`: that section of the board's data."""
+        self._adc = machine.ADC(machine.Pin(battery["pin"]))
+        self._ratio_permille = round(battery["ratio"] * 1000)
+        self._on_level = battery.get("enable_level", 0)
+        enable = battery.get("enable")
+        self._enable = None if enable is None else machine.Pin(enable, machine.Pin.OUT, value=1 - self._on_level)
 
     async def measure(self):
         """Return millivolts."""
-        return self._adc.read_uv() * self._ratio_permille // 1_000_000
+        if self._enable is not None:
+            self._enable.value(self._on_level)
+            await clock.sleep_ms(_SETTLE_MS)
+        uv = self._adc.read_uv()
+        if self._enable is not None:
+            self._enable.value(1 - self._on_level)
+        return uv * self._ratio_permille // 1_000_000
 
 
 _OPENERS = {"bme280": _open_bme280, "pms5003": _open_pms5003, "water": _open_water, "battery": _open_battery}

@@ -33,11 +33,12 @@ _MAX_URGENT = 8
 class Sent:
     """An uplink that may be answered: its counter, and what an answer to it settles."""
 
-    __slots__ = ("counter", "endings", "is_answered", "is_full", "lost")
+    __slots__ = ("counter", "endings", "is_answered", "is_full", "lost", "urgent_to")
 
-    def __init__(self, counter, is_full, lost, endings):
+    def __init__(self, counter, is_full, urgent_to, lost, endings):
         self.counter = counter
         self.is_full = is_full
+        self.urgent_to = urgent_to  # the alarm in it, -1 if it is none
         self.lost = lost  # (epoch, end) of the reports it said were given up, or None
         self.endings = endings  # epochs whose end it named
         self.is_answered = False
@@ -83,7 +84,7 @@ class Reporter:
             frame = self._frame(self._archive.current(), URGENT, uptime_s)
             if frame is not None:
                 return frame
-            self._urgent.clear()  # given up meanwhile
+            self._urgent.clear()  # acknowledged or given up meanwhile
         run = self._archive.next_run()
         while run is not None:
             frame = self._frame(run, REPORT, uptime_s)
@@ -111,7 +112,7 @@ class Reporter:
         if body is None:
             return None
         counter = settings.take_counter()
-        self._remember(Sent(counter, full, *said))
+        self._remember(Sent(counter, full, self._urgent[0] if kind == URGENT else -1, *said))
         head = uplink_header(kind, settings.address, counter, epoch=settings.epoch if full else None)
         aad = aad_uplink(head[:3], settings.epoch, counter)
         return head + self._up.seal(nonce(self._up_iv, counter), aad, body)
@@ -119,7 +120,7 @@ class Reporter:
     def _body(self, run, kind, uptime_s):
         """(plaintext, full, (lost, endings) it speaks of); (None, ...) if nothing can be read."""
         oldest = _first(self._archive.unsent(run))
-        first = oldest if kind == REPORT else _first(self._urgent_entries(run))
+        first = oldest if kind == REPORT else _first(self._entries(run, kind))
         if first is None:
             return None, False, ()
         is_old = run.epoch != self._settings.epoch
@@ -140,7 +141,7 @@ class Reporter:
             said["full"] = full
             said["max_len"] = self._max_frame - (FULL_UPLINK_OVERHEAD if full else UPLINK_OVERHEAD)
             said["epochs_opened"] = endings = self._archive.endings(limit)
-            entries = self._archive.unsent(run) if kind == REPORT else self._urgent_entries(run)
+            entries = self._entries(run, kind)
             try:
                 return pack(_same_boot(entries, first.boot), **said)[0], full, (lost, [ending[0] for ending in endings])
             except FrameError as error:
@@ -150,12 +151,11 @@ class Reporter:
         self._archive.give_up(run, first.seq)  # it can never be written: say so, and do not try for ever
         return None, False, ()
 
-    def _urgent_entries(self, run):
-        """Yield the entries of this boot that are marked urgent."""
-        if self._urgent:
-            for entry in self._archive.unsent(run, self._urgent[0]):
-                if entry.seq in self._urgent and entry.boot == self._settings.boot:
-                    yield entry
+    def _entries(self, run, kind):
+        """What a frame of this kind is made of: of urgent ones the oldest alone."""
+        if kind == URGENT:
+            return self._archive.unsent(run, self._urgent[0], self._urgent[0] + 1)
+        return self._archive.unsent(run)
 
     def _must_be_full(self, seq):
         state = self._state
@@ -202,17 +202,18 @@ class Reporter:
     def _apply(self, sent, ack):
         """Forget what the gateway has. Raises FrameError("bad_sequence") if it speaks of what was never issued."""
         epoch = self._settings.epoch if ack.epoch is None else ack.epoch
-        if not self._archive.acknowledge(epoch, ack):
+        if not self._archive.acknowledge(epoch, ack, is_latest=sent is self._sent[-1]):
             raise FrameError("bad_sequence")
         if sent.lost is not None:
             self._archive.settle_lost(*sent.lost)
         if sent.endings:
             self._archive.settle_endings(sent.endings)
+        # The gateway has heard the alarm, though its bitmap may not reach that far: from now on it is like any other.
+        self._urgent = [seq for seq in self._urgent if seq > sent.urgent_to]
         self.counters["acks"] += 1
         state = self._state
         state.is_acked, state.unanswered, state.acked_counter = 1, 0, sent.counter
         if epoch == self._settings.epoch:
-            self._urgent = [seq for seq in self._urgent if not ack.holds(seq)]
             state.acked_seq = ack.base
 
     def _count(self, reason):

@@ -137,6 +137,8 @@ def _begin(parts, journal, woke):
         parts.archive.resume(state.acked_base, state.acked_bitmap)
         uptime_ms = state.uptime_s * 1000 + state.uptime_ms + slept_ms
         parts.uptime = Uptime(clock, start_s=uptime_ms // 1000, phase_ms=uptime_ms % 1000)
+        state.boot = 0  # no copy made while awake may ever be resumed: its counter would be an old one
+        state.save()
         return
     state.begin()
     settings.begin_boot(above=max([run.last_boot for run in journal.runs] or [0]))

@@ -39,18 +39,27 @@ class Supply:
 
 
 class Flash:
-    """A block device with torn writes, for VfsLfs2."""
+    """A block device with torn writes, for VfsLfs2. After a power cut take the `survivor`."""
 
-    def __init__(self, supply, blocks=256):
+    def __init__(self, supply, data=None):
         self._supply = supply
-        self.blocks = blocks
-        self.data = bytearray(b"\xff" * (blocks * _BLOCK))
+        self._is_dead = False  # files that a cut left open are closed by the garbage collector: too late
+        self.data = data or bytearray(b"\xff" * (128 * _BLOCK))
+
+    def survivor(self):
+        """The same flash for the next boot; this object does nothing any more."""
+        self._is_dead = True
+        return Flash(self._supply, self.data)
 
     def readblocks(self, block, buf, offset=0):
+        if self._is_dead:
+            return
         at = block * _BLOCK + offset
         buf[:] = self.data[at : at + len(buf)]
 
     def writeblocks(self, block, buf, offset=0):
+        if self._is_dead:
+            return
         at = block * _BLOCK + offset
         if self._supply.spend():
             half = len(buf) // 2
@@ -60,10 +69,10 @@ class Flash:
 
     def ioctl(self, op, arg):
         if op == 4:
-            return self.blocks
+            return len(self.data) // _BLOCK
         if op == 5:
             return _BLOCK
-        if op == 6:
+        if op == 6 and not self._is_dead:
             size = _BLOCK // 2 if self._supply.spend() else _BLOCK
             self.data[arg * _BLOCK : arg * _BLOCK + size] = b"\xff" * size
             if size < _BLOCK:

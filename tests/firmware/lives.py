@@ -1,0 +1,174 @@
+"""Lives of a node under power cuts, erased flash, restored images and erased NVS. Runs on MicroPython.
+
+`live(seed, harm)` prints one line and raises AssertionError if any rule of "Freshness" was broken.
+"""
+
+import os
+import random
+
+from drivers.link.seal import aes_ecb
+from firmware.archive import Archive
+from firmware.journal import Journal
+from firmware.report import Reporter
+from firmware.rtc import RtcState
+from firmware.settings import NotEnrolled, enrol
+from firmware.uptime import Uptime
+from tests.firmware.bench import ADDRESS, NODE_ID, Clock, Flash, Judge, PowerCut, Supply, enrolled, settings_of
+
+HARMS = ("cut", "erased", "restored", "nvs", "all")
+
+
+class Memory:
+    """machine.RTC().memory of a chip that lost its power."""
+
+    def __call__(self, data=None):
+        return b"" if data is None else None
+
+
+class Life:
+    """One node, its flash and NVS, and the judge at the other end."""
+
+    def __init__(self, rng, *, cap=48, loss=30):
+        self.rng = rng
+        self.cap = cap
+        self.loss = loss  # of 100 frames, up and down each
+        self.supply = Supply()
+        self.flash = Flash(self.supply)
+        self.nvs = enrolled(self.supply)
+        self.judge = Judge(b"\x07" * 32)
+        self.clock = Clock()
+        self.issued = {}  # (epoch, seq) -> content, of every add() that returned
+        self.images = []
+        self.boots = 0
+        self.enrolments = 1
+        self.enrolled_epoch = 1
+
+    def boot(self):
+        """As start does after a power loss."""
+        self.boots += 1
+        self.flash = self.flash.survivor()
+        self.flash.mount()
+        self.settings = settings_of(self.nvs)
+        self.journal = Journal("/node/journal", b"ownerowe", segment_records=max(self.cap // 8, 4))
+        self.journal.open()
+        self.archive = Archive(self.settings, self.journal, cap=self.cap)
+        self.archive.recover()
+        state = RtcState(Memory())
+        self.settings.begin_boot(max([run.last_boot for run in self.journal.runs] or [0]))
+        self.uptime = Uptime(self.clock)
+        self.reporter = Reporter(
+            self.archive, self.settings, state, self.uptime, max_frame=self.rng.choice((96, 120, 255)), aes=aes_ecb
+        )
+
+    def measure(self):
+        self.clock.pass_s(self.rng.randrange(1, 30))
+        values = tuple(self.rng.randrange(0, 500) for _ in range(3))
+        seq = self.archive.add(self.settings.boot, self.uptime.nearest_s(), 2, values)
+        if seq is not None:
+            number = (self.settings.epoch, seq)
+            assert number not in self.issued, f"{number} issued twice"
+            self.issued[number] = (2, values)
+            if self.rng.randrange(20) == 0:
+                self.reporter.mark_urgent(seq)
+
+    def report(self, *, loss):
+        """One frame, and its ack. Returns False if there was nothing to send."""
+        frame = self.reporter.next_frame()
+        if frame is None:
+            return False
+        assert len(frame) <= self.reporter._max_frame
+        if self.rng.randrange(100) >= loss:
+            ack = self.judge.take(frame)
+            if self.rng.randrange(100) >= loss:
+                assert self.reporter.take_downlink(ack), self.reporter.counters
+        return True
+
+    def drain(self):
+        """Without loss, everything goes out in a bounded number of frames."""
+        for _ in range(400):
+            if not self.report(loss=0):
+                return
+        raise AssertionError(f"live-lock: {self.archive.count_held()} still wait, {self.reporter.counters}")
+
+    def harm(self, kind):
+        """What happens while the power is off."""
+        if kind == "erased":
+            self.flash.data[:] = b"\xff" * len(self.flash.data)
+        elif kind == "restored" and self.images:
+            self.flash.data[:] = self.rng.choice(self.images)
+        elif kind == "nvs":
+            self.nvs.entries.clear()
+            try:
+                settings_of(self.nvs)
+                raise AssertionError("enrolled without a key")
+            except NotEnrolled:
+                pass
+            self.enrol()
+
+    def enrol(self):
+        """A fresh key, and an epoch above what the gateway has seen."""
+        self.enrolments += 1
+        seen = max([epoch for epoch, _ in self.judge.reports] + [self.judge.session[0] if self.judge.session else 0])
+        self.judge.root = bytes([self.enrolments]) * 32
+        self.judge.session = None
+        self.enrolled_epoch = seen + 1
+        enrol(self.nvs, key=self.judge.root, address=ADDRESS, node_id=NODE_ID, epoch=seen + 1)
+
+    def check(self):
+        """After all has been drained: each number issued is at the gateway with its content, or declared lost."""
+        for number, content in self.issued.items():
+            if number in self.judge.reports:
+                assert self.judge.reports[number] == content, f"{number} has another content at the gateway"
+            else:
+                # Once NVS is erased too, nobody can know how the epochs before it ended.
+                assert number in self.judge.lost or number[0] < self.enrolled_epoch, f"{number} is lost in silence"
+        assert len(os.listdir("/node/journal")) <= 8 + 2, "acknowledged segments stay on flash"
+
+
+def live(seed, harm, *, deaths=6, loss=30):
+    """Deaths and rebirths, then a drain and the accounts."""
+    rng = random
+    rng.seed(seed)
+    life = Life(rng, loss=loss)
+    life.boot()
+    for _ in range(deaths):
+        _until_cut(life)
+        kind = rng.choice(HARMS[:-1]) if harm == "all" else harm
+        life.harm(kind)
+        while not _booted(life):
+            pass
+    for _ in range(5):
+        life.measure()
+    life.drain()
+    life.measure()
+    life.drain()
+    life.check()
+    print("seed", seed, harm, "boots", life.boots, "epoch", life.settings.epoch, "issued", len(life.issued))
+
+
+def _until_cut(life):
+    """Work until the supply fails in the middle of a flash or NVS operation."""
+    life.supply.cut_at = life.supply.operations + life.rng.randrange(1, 200)
+    try:
+        while True:
+            life.measure()
+            if life.rng.randrange(3) == 0:
+                life.report(loss=life.loss)
+            if life.rng.randrange(25) == 0:
+                life.images.append(bytes(life.flash.data))
+                del life.images[:-3]
+    except PowerCut:
+        life.supply.cut_at = None
+
+
+def _booted(life):
+    """One start, which may be cut as well."""
+    if life.rng.randrange(2):
+        life.supply.cut_at = life.supply.operations + life.rng.randrange(1, 12)
+    try:
+        life.boot()
+        return True
+    except PowerCut:
+        return False
+    finally:
+        life.supply.cut_at = None

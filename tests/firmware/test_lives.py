@@ -1,0 +1,67 @@
+"""No death of a node repeats a number, loses an acknowledged report, or leaves it unable to go on."""
+
+import pytest
+
+from tests.peers.micropython import check_micropython, run_micropython
+
+LIVES = """
+from tests.firmware.lives import live
+{mutant}
+for seed in range({seeds}):
+    live(seed, {harm!r})
+print("all lived")
+"""
+
+# Each breaks one rule of "Freshness"; the lives must notice.
+MUTANTS = {
+    "a sequence is reserved after its use": """
+from firmware.settings import Settings
+def take_seq(self):
+    self.next_seq += 1
+    return self.next_seq - 1
+Settings.take_seq = take_seq
+from firmware.archive import Archive
+acknowledge = Archive.acknowledge
+def acknowledge_then_reserve(self, *what, **how):
+    self._settings._set_u32("seq", self._settings.next_seq)
+    return acknowledge(self, *what, **how)
+Archive.acknowledge = acknowledge_then_reserve
+""",
+    "frame counters are reserved after their use": """
+from firmware.report import Reporter
+from firmware.settings import Settings
+def take_counter(self):
+    self.next_counter += 1
+    return self.next_counter - 1
+Settings.take_counter = take_counter
+next_frame = Reporter.next_frame
+def send_then_reserve(self):
+    frame = next_frame(self)
+    self._settings._set_u32("counter", self._settings.next_counter - 1)
+    return frame
+Reporter.next_frame = send_then_reserve
+""",
+    "a shortened journal is taken for the whole": """
+from firmware.archive import Archive
+recover = Archive.recover
+def trusting(self):
+    run = self._journal.run(self._settings.epoch)
+    self._settings.next_seq = run.end if run else 0
+    return recover(self)
+Archive.recover = trusting
+""",
+}
+
+
+@pytest.mark.parametrize("harm", ["cut", "erased", "restored", "nvs", "all"])
+def test_no_number_repeats_and_nothing_is_lost_in_silence(harm: str) -> None:
+    script = LIVES.format(mutant="", seeds=25, harm=harm)
+    assert "all lived" in check_micropython(script, heapsize="16m")
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_lives_notice_a_broken_rule(name: str) -> None:
+    script = LIVES.format(mutant=MUTANTS[name], seeds=40, harm="cut" if "counter" in name else "all")
+    done = run_micropython(script, heapsize="16m")
+    assert "all lived" not in done.stdout
+    assert "AssertionError" in done.stdout
