@@ -30,6 +30,15 @@ CONNECTION_RATE_EXCEEDED = 0x9F
 SUBSCRIPTION_IDS_NOT_SUPPORTED = 0xA1
 WILDCARDS_NOT_SUPPORTED = 0xA2
 
+# What a broker says when it would like us to come again later.
+DISCONNECT_REASONS_BUSY = (
+    SERVER_UNAVAILABLE,
+    SERVER_BUSY,
+    SERVER_SHUTTING_DOWN,
+    QUOTA_EXCEEDED,
+    CONNECTION_RATE_EXCEEDED,
+)
+
 # CONNACK return codes of MQTT 3.1.1, table 3.1, for the MQTT 5 codes we refuse with.
 RETURN_CODES_V311 = {
     SUCCESS: 0,

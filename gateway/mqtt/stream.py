@@ -3,7 +3,7 @@
 A short PUBLISH is decoded in place, because it is nearly all that a busy gateway sees; everything else goes to decode.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from gateway.mqtt.codes import PACKET_TOO_LARGE, PROTOCOL_ERROR
 from gateway.mqtt.decode import decode
@@ -32,8 +32,12 @@ class PacketReader:
         """Bytes of packets not yet taken out."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
-        """Yield the packets that are complete now; close the iterator early and the others wait for the next call.
+    def keep(self, data: bytes) -> None:
+        """Put `data` behind what waits, without looking at it."""
+        self._rest += data
+
+    def feed(self, data: bytes) -> Generator[Packet, None, None]:
+        """Yield the packets that are complete now; close the generator early and the others wait for the next call.
 
         Raises  ProtocolError at the first wrong packet, after those before it were yielded. Nothing can follow it.
         """

@@ -1,0 +1,217 @@
+"""One MQTT connection as an asyncio protocol: packets in, bytes out, acknowledgements in order of arrival.
+
+What client and listener share. Each message received is handed to a coroutine; its PUBACK is written when that
+coroutine has returned and every earlier one has been answered (MQTT 5 section 4.6). Messages being handled are bounded
+in number and bytes: beyond the bound the socket is not read, so that TCP slows the sender down.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import cast
+
+from gateway.mqtt.encode import encode_puback
+from gateway.mqtt.errors import ProtocolError
+from gateway.mqtt.packet import V5, Packet, Publish
+from gateway.mqtt.stream import PacketReader
+
+_KNOWN_LENGTH = 64  # counted per message beside its payload: a flood of empty messages costs memory too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one connection may cost.
+
+    max_packet_size    bytes of one packet, header included
+    max_waiting        messages being handled at one time; announced as Receive Maximum
+    max_waiting_bytes  their bytes
+    """
+
+    max_packet_size: int = 262_144
+    max_waiting: int = 1_000
+    max_waiting_bytes: int = 4_194_304
+
+
+class Connection(asyncio.Protocol):
+    """Subclasses say what a packet means (`on_packet`), what follows an error, and what follows the end."""
+
+    def __init__(self, *, version: int | None, limits: Limits) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = PacketReader(version=version, max_packet_size=limits.max_packet_size)
+        self._limits = limits
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[int, asyncio.Future[int | None], int]] = deque()
+        self._waiting_bytes = 0
+        self.unacknowledged = 0  # messages of QoS 1 whose PUBACK has not been written
+        self._is_settling = False
+        self._is_held = False  # a subclass wants no packet for now
+        self._is_reading_paused = False
+        self.is_writing_paused = False
+        self.heard_at_s = self.sent_at_s = self._loop.time()
+
+    # What a subclass adds.
+
+    def on_packet(self, packet: Packet) -> None:
+        raise NotImplementedError
+
+    def on_error(self, error: ProtocolError) -> None:
+        """The peer broke the protocol; answer if there is an answer, and end the connection."""
+        raise NotImplementedError
+
+    def on_unstored(self) -> None:
+        """A handler returned None: its message must not be acknowledged, so the connection has to end."""
+        raise NotImplementedError
+
+    def on_failure(self, error: BaseException) -> None:
+        """A handler raised what it should not: tell whoever owns this connection."""
+        raise NotImplementedError
+
+    def on_lost(self, error: Exception | None) -> None:
+        raise NotImplementedError
+
+    # What a subclass uses.
+
+    @property
+    def version(self) -> int:
+        return self._reader.version or V5
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self.sent_at_s = self._loop.time()
+            self._transport.write(data)
+
+    def end(self, last_words: bytes = b"") -> None:
+        """Close: after what was written if the peer takes it now, at once if the peer has stopped reading."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+            return
+        if last_words:
+            self._transport.write(last_words)
+        if self._transport.get_write_buffer_size() and self._transport.get_extra_info("ssl_object") is None:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def take(self, publish: Publish, work: Awaitable[int | None]) -> None:
+        """Handle one message. `work` gives the PUBACK's reason code, or None to leave the message with the peer."""
+        size = len(publish.payload) + _KNOWN_LENGTH
+        future = asyncio.ensure_future(work)
+        self._waiting.append((publish.packet_id, future, size))
+        self._waiting_bytes += size
+        self.unacknowledged += publish.qos
+        future.add_done_callback(self._handled)
+
+    def hold(self) -> None:
+        """Take no more packets until `release`; what has arrived is kept."""
+        self._is_held = True
+
+    def release(self) -> None:
+        self._is_held = False
+        self._loop.call_soon(self._read_on)
+
+    def cancel_waiting(self) -> list[asyncio.Future[int | None]]:
+        """Cancel what is being handled; returns the futures, to be awaited."""
+        futures = [future for _, future, _ in self._waiting]
+        for future in futures:
+            future.cancel()
+        return futures
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at_s = self._loop.time()
+        self._read(data)
+
+    def pause_writing(self) -> None:
+        self.is_writing_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_writing_paused = False
+        self._read_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.on_lost(exc)
+
+    # Reading
+
+    def _read(self, data: bytes) -> None:
+        if self._must_wait():
+            self._reader.keep(data)
+            self._pause_reading()
+            return
+        packets = self._reader.feed(data)
+        try:
+            for packet in packets:
+                self.on_packet(packet)
+                if self._must_wait():
+                    break
+        except ProtocolError as error:
+            self.on_error(error)
+        finally:
+            packets.close()
+        if self._must_wait():
+            self._pause_reading()
+
+    def _must_wait(self) -> bool:
+        return (
+            self._is_held
+            or self.is_writing_paused
+            or len(self._waiting) > self._limits.max_waiting
+            or self._waiting_bytes > self._limits.max_waiting_bytes
+            or not self.is_open
+        )
+
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused and self.is_open and self._transport is not None:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """Take packets again once there is room: first those that had arrived, then the socket's."""
+        if not self._is_reading_paused or self._must_wait() or self._transport is None:
+            return
+        self._read(b"")
+        if not self._must_wait():
+            self._is_reading_paused = False
+            self._transport.resume_reading()
+
+    # Acknowledging
+
+    def _handled(self, _future: "asyncio.Future[int | None]") -> None:
+        if not self._is_settling:  # all that one commit finished are answered in one write
+            self._is_settling = True
+            self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._is_settling = False
+        acks = []
+        is_unstored = False
+        while self._waiting and self._waiting[0][1].done() and not is_unstored:
+            packet_id, future, size = self._waiting.popleft()
+            self._waiting_bytes -= size
+            self.unacknowledged -= packet_id > 0
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if error is not None:
+                self.on_failure(error)
+                continue
+            code = future.result()
+            is_unstored = code is None
+            if packet_id and code is not None:
+                acks.append(encode_puback(packet_id, code, self.version))
+        if acks:
+            self.send(b"".join(acks))
+        if is_unstored:
+            self.on_unstored()
+        self._read_on()
