@@ -238,7 +238,13 @@ class Session(Connection):
         self._fail(error)
 
     def on_lost(self, error: Exception | None) -> None:
-        self._fail(SessionError("closed", f"the connection ended: {error}" if error else "the broker closed it"))
+        if error:
+            detail = f"the connection ended: {error}"
+        elif self.connack.done():
+            detail = "the broker closed the connection"
+        else:
+            detail = "the broker closed the connection instead of answering CONNECT; does it speak MQTT 5 on that port?"
+        self._fail(SessionError("closed", detail))
         self._gone.set_result(None)
 
     def _fail(self, error: BaseException, *, last_words: bytes = b"") -> None:
@@ -247,7 +253,8 @@ class Session(Connection):
         if self._watch is not None:
             self._watch.cancel()
         owed: list[asyncio.Future[Any]] = [sent.answer for sent in self._sent.values()]
-        for future in [self._closed, self.connack, *self._slot_waiters, *owed]:
+        owed += [self._closed, self.connack, *self._slot_waiters]
+        for future in owed:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # whoever waits still gets it; nobody waiting is no news
@@ -256,7 +263,7 @@ class Session(Connection):
     # Watching the link
 
     def _watch_link(self) -> None:
-        """Look twice per keep-alive time, so that a dead link is found within one, and a missing ack in its own time."""
+        """Look twice per keep-alive time: a dead link is found within one, a missing acknowledgement in its own."""
         now_s = self._loop.time()
         step_s = min(self._keep_alive_s or self._ack_timeout_s, self._ack_timeout_s) / 2
         oldest = next(iter(self._sent.values()), None)
