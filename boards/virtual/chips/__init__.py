@@ -1,1 +1,1 @@
-"""Chips as their datasheets describe them: registers, frames and timing behind SPI, I2C and UART, apart from any driver."""
+"""Chips as their datasheets describe them: registers, frames, timing, behind SPI, I2C, UART; apart from any driver."""

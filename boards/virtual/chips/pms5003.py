@@ -1,7 +1,7 @@
 """PMS5003 dust sensor on a UART of 9600 baud. Source: Plantower "PMS5003 series data manual" V2.3, appendix I and II.
 
-In: the weather, a clock, command bytes and the SET and RESET pins. Out: 32-byte frames, byte by byte at the speed of the
-wire, into a receive buffer as deep as a microcontroller's. Junk can be put on the wire.
+In: the weather, a clock, command bytes and the SET and RESET pins. Out: 32-byte frames, byte by byte at the speed of
+the wire, into a receive buffer as deep as a microcontroller's. Junk can be put on the wire.
 """
 
 import threading
