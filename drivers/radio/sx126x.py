@@ -104,8 +104,7 @@ class SX126x(Lifecycle):
         if self._state == LISTENING and self._reception_under_way():
             return False  # a scan now would lose that packet
         await self._stand_ready()
-        self._chip.clear_irq(_ALL_FLAGS)
-        self._switch_antenna(rx=1)
+        self._expect_any_packet()  # a preamble has its IQ polarity, too
         self._chip.start_cad(self.channel.spreading_factor)
         scan_ms = 6 * self.channel.symbol_us() // 1_000
         flags = await self._await_flags(_CAD_DONE, scan_ms, scan_ms + _MARGIN_MS)
@@ -154,13 +153,16 @@ class SX126x(Lifecycle):
         return airtime_us
 
     def _enter_rx(self, steps, look_after_ms):
-        """Receive on the applied channel. In explicit mode the length is the longest to be taken."""
+        self._expect_any_packet()
+        self._chip.start_rx(steps)
+        self._look_at_ms = self._ends_ms(look_after_ms)
+
+    def _expect_any_packet(self):
+        """Ready to receive on the applied channel: packets of the implicit length, or up to 255 bytes."""
         implicit_len = self.channel.implicit_len
         self._chip.set_packet(self.channel, 255 if implicit_len is None else implicit_len)
         self._chip.clear_irq(_ALL_FLAGS)
         self._switch_antenna(rx=1)
-        self._chip.start_rx(steps)
-        self._look_at_ms = self._ends_ms(look_after_ms)
 
     async def _receive_once(self, buf, window_ms):
         """One reception with the chip's own time-out. None when it ends without a packet."""
