@@ -1,0 +1,136 @@
+"""One run of the real MicroPython interpreter, from start to exit, on a pseudo-terminal and a stream to its host."""
+
+import importlib.util
+import os
+import pty
+import signal
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Callable
+from pathlib import Path
+
+from boards import mpy
+from boards.virtual.loop import Loop
+
+_LAUNCHER = Path(__file__).with_name("launch.py")
+_SHIMS = Path(__file__).with_name("shims")
+_REMOTE = Path(__file__).parents[2] / "drivers" / "bus" / "remote.py"
+_STREAM_FD = 3
+
+
+def shims_folder(into: Path) -> Path:
+    """Write the compiled shims to `into`; the host's end of `machine` is drivers/bus/remote.py, as `_remote`."""
+    folder = into / "shims"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in [*sorted(_SHIMS.glob("*.py")), _REMOTE]:
+        if source.stem == "start":  # run by name, so it stays source; it is two lines
+            (folder / "start.py").write_bytes(source.read_bytes())
+            continue
+        name = "_remote" if source == _REMOTE else source.stem
+        (folder / f"{name}.mpy").write_bytes(mpy.compile_file(source, name=f"{name}.py"))
+    return folder
+
+
+class Interpreter:
+    """A running child. It ends with us: its terminal hangs up, and the kernel kills it when the loop's thread ends."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        shims: Path,
+        *,
+        heapsize: str,
+        on_printed: Callable[[bytes], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        """on_exit   gets the exit status, negative for a signal; not called after kill()"""
+        self._loop = loop
+        self._on_printed = on_printed
+        self._on_exit = on_exit
+        self._terminal, slave = pty.openpty()
+        _make_like_a_uart(slave)
+        self.stream, theirs = socket.socketpair()
+        try:
+            self._pid = _spawn(shims, heapsize, slave, theirs.fileno())
+        finally:
+            os.close(slave)
+            theirs.close()
+        self._pid_fd = os.pidfd_open(self._pid)
+        os.set_blocking(self._terminal, False)
+        loop.watch(self._pid_fd, self._on_ended)
+        loop.watch(self._terminal, self._on_readable)
+
+    def type(self, keys: bytes) -> None:
+        """As if typed. What does not fit into the terminal's buffer is lost, as with a UART."""
+        try:
+            os.write(self._terminal, keys)
+        except (BlockingIOError, OSError):
+            return
+
+    def kill(self) -> None:
+        """End it at once; nothing of it runs any more when this returns."""
+        self._drain()
+        signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self._drain()
+        self._close()
+
+    def _on_readable(self) -> None:
+        if not self._drain():
+            self._loop.unwatch(self._terminal)
+
+    def _drain(self) -> bool:
+        """Take what it printed. False when its end of the terminal is closed."""
+        while True:
+            try:
+                data = os.read(self._terminal, 65536)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            self._on_printed(data)
+
+    def _on_ended(self) -> None:
+        _, status = os.waitpid(self._pid, 0)
+        self._drain()
+        self._close()
+        self._on_exit(os.waitstatus_to_exitcode(status))
+
+    def _close(self) -> None:
+        self._loop.unwatch(self._pid_fd)
+        self._loop.unwatch(self._terminal)
+        self._loop.unwatch(self.stream.fileno())
+        os.close(self._pid_fd)
+        os.close(self._terminal)
+        self.stream.close()
+
+
+def _spawn(shims: Path, heapsize: str, terminal: int, stream: int) -> int:
+    arguments = ["-X", f"heapsize={heapsize}", "-i", str(shims / "start.py")]
+    command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), _interpreter_folder(), *arguments]
+    actions = [
+        *((os.POSIX_SPAWN_DUP2, terminal, fd) for fd in (0, 1, 2)),
+        (os.POSIX_SPAWN_DUP2, stream, _STREAM_FD),
+    ]
+    # No HOME: the unix port would keep a REPL history there. UTC: its mktime is local time, a board's is not.
+    environment = {"MICROPYPATH": f"{shims}:.frozen", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
+
+
+def _interpreter_folder() -> str:
+    spec = importlib.util.find_spec("micropython_run")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("MicroPython is not installed; install it with: pip install 'lamppost[virtual]'")
+    return str(Path(spec.origin).parent)
+
+
+def _make_like_a_uart(terminal: int) -> None:
+    """Bytes pass as they are, but Ctrl-C interrupts a running program, and what was typed behind it is kept."""
+    tty.setraw(terminal)
+    attributes = termios.tcgetattr(terminal)
+    attributes[3] |= termios.ISIG | termios.NOFLSH
+    for control in (termios.VQUIT, termios.VSUSP):
+        attributes[6][control] = b"\0"
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)

@@ -1,0 +1,166 @@
+"""The NVS partition of the ESP32 as esp32.NVS shows it: namespaces of 32-bit integers and blobs, each item atomic.
+
+A value that was set is in flash at once, but only `commit` promises it. So at a power cut every write is kept up to
+some point, chosen at random, after the last commit, and none behind that point: an application that relies on an order
+without a commit in between, or on values without one, is found out. Source: ESP-IDF NVS library, "Internals".
+"""
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from boards.virtual import rpc
+from boards.virtual.power import FlashWear
+from boards.virtual.rpc import IdfError
+
+KIND_I32 = 0x14  # the item types of ESP-IDF
+KIND_BLOB = 0x42
+
+NOT_FOUND = -0x1102
+TYPE_MISMATCH = -0x1103
+NOT_ENOUGH_SPACE = -0x1105
+KEY_TOO_LONG = -0x1109
+INVALID_NAME = -0x1106
+
+_ENTRY_LEN = 32
+_ENTRIES_PER_PAGE = 126
+_LONGEST_NAME = 15
+
+Item = tuple[int, bytes]
+Place = tuple[str, str]
+Items = dict[Place, Item]
+
+
+class Nvs:
+    """Items by (namespace, key); persisted in a JSON file after each write."""
+
+    def __init__(self, path: Path, wear: FlashWear, *, size: int = 0x6000) -> None:
+        self._path = path
+        self._wear = wear
+        self._entries_max = (size // 4096 - 1) * _ENTRIES_PER_PAGE  # one page is always kept free
+        self._committed: Items = _load(path)
+        self._written: list[tuple[Place, Item | None]] = []  # since the last commit, in order; None: erased
+        self._items: Items = dict(self._committed)
+
+    def handlers(self) -> dict[int, rpc.Handler]:
+        def get(question: bytes) -> bytes:
+            namespace, key = rpc.counted(question[1:])
+            return self.get(namespace, key.decode(), question[0])
+
+        def put(question: bytes) -> None:
+            namespace, rest = rpc.counted(question[1:])
+            key, value = rpc.counted(rest)
+            self.set(namespace, key, question[0], value)
+
+        def erase(question: bytes) -> None:
+            namespace, key = rpc.counted(question)
+            self.erase_key(namespace, key.decode())
+
+        return {rpc.NVS_GET: get, rpc.NVS_SET: put, rpc.NVS_ERASE: erase, rpc.NVS_COMMIT: lambda _: self.commit()}
+
+    def get(self, namespace: str, key: str, kind: int) -> bytes:
+        """Raises IdfError NOT_FOUND or TYPE_MISMATCH."""
+        item = self._items.get((namespace, key))
+        if item is None:
+            raise IdfError(NOT_FOUND)
+        if item[0] != kind:
+            raise IdfError(TYPE_MISMATCH)
+        return item[1]
+
+    def set(self, namespace: str, key: str, kind: int, value: bytes) -> None:
+        """One flash operation. Raises IdfError, PowerCut."""
+        for name in (namespace, key):
+            if not name:
+                raise IdfError(INVALID_NAME)
+            if len(name) > _LONGEST_NAME:
+                raise IdfError(KEY_TOO_LONG)
+        others = sum(_entries(item) for place, item in self._items.items() if place != (namespace, key))
+        if others + _entries((kind, value)) > self._entries_max:
+            raise IdfError(NOT_ENOUGH_SPACE)
+        self._write((namespace, key), (kind, value))
+
+    def erase_key(self, namespace: str, key: str) -> None:
+        """One flash operation. Raises IdfError NOT_FOUND, PowerCut."""
+        if (namespace, key) not in self._items:
+            raise IdfError(NOT_FOUND)
+        self._write((namespace, key), None)
+
+    def commit(self) -> None:
+        """From now on all that was set is promised. One flash operation. Raises PowerCut."""
+        self._wear.perform(self._settle, lambda: None)
+
+    def lose_power(self) -> None:
+        """Of what was written after the last commit, keep the first few."""
+        for place, item in self._written[: self._wear.random.randint(0, len(self._written))]:
+            _put(self._committed, place, item)
+        self._items = dict(self._committed)
+        self._written.clear()
+        self._save()
+
+    def erase_all(self) -> None:
+        """What a technician does with `esptool erase-region`; no operation of the board."""
+        self._items.clear()
+        self._settle()
+
+    def put(self, namespace: str, key: str, value: int | bytes) -> None:
+        """What provisioning does before the board starts; no operation of the board."""
+        item = (KIND_BLOB, value) if isinstance(value, bytes) else (KIND_I32, value.to_bytes(4, "big", signed=True))
+        self._items[namespace, key] = item
+        self._settle()
+
+    def namespaces(self) -> dict[str, dict[str, int | bytes]]:
+        """A copy of everything, as the board sees it."""
+        seen: dict[str, dict[str, int | bytes]] = {}
+        for (namespace, key), (kind, value) in self._items.items():
+            plain = value if kind == KIND_BLOB else int.from_bytes(value, "big", signed=True)
+            seen.setdefault(namespace, {})[key] = plain
+        return seen
+
+    def replace(self, namespaces: Mapping[str, Mapping[str, int | bytes]]) -> None:
+        """Put everything in place at once, e.g. yesterday's; no operation of the board."""
+        self._items.clear()
+        for namespace, values in namespaces.items():
+            for key, value in values.items():
+                self.put(namespace, key, value)
+        self._settle()
+
+    def _write(self, place: Place, item: Item | None) -> None:
+        def whole() -> None:
+            _put(self._items, place, item)
+            self._written.append((place, item))
+            self._save()
+
+        self._wear.perform(whole, whole)  # torn: the cut then decides whether the item is there, never half of it
+
+    def _settle(self) -> None:
+        self._committed = dict(self._items)
+        self._written.clear()
+        self._save()
+
+    def _save(self) -> None:
+        plain = [[*place, kind, base64.b64encode(value).decode()] for place, (kind, value) in self._items.items()]
+        draft = self._path.with_suffix(".new")
+        draft.write_text(json.dumps(plain))
+        os.replace(draft, self._path)
+
+
+def _load(path: Path) -> Items:
+    if not path.exists():
+        return {}
+    rows = json.loads(path.read_text())
+    return {(namespace, key): (kind, base64.b64decode(value)) for namespace, key, kind, value in rows}
+
+
+def _put(items: Items, place: Place, item: Item | None) -> None:
+    if item is None:
+        items.pop(place, None)
+    else:
+        items[place] = item
+
+
+def _entries(item: Item) -> int:
+    """Entries of 32 bytes an item takes: one for an integer, head and index and data for a blob."""
+    kind, value = item
+    return 1 if kind == KIND_I32 else 2 + -(-len(value) // _ENTRY_LEN)
