@@ -86,6 +86,11 @@ class Session(Connection):
             raise
         return (await self._ask(packet_id, data, holds_slot=True))[0]
 
+    def publish_unacknowledged(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0: written, and no more is known. Raises SessionError if the connection has ended."""
+        self._require_open()
+        self.send(encode_publish(Publish(topic, payload), V5))
+
     async def subscribe(self, topic_filters: Sequence[str], *, qos: int = 1) -> list[int]:
         """Subscribe; return the broker's code per filter: the QoS granted, or 0x80 and above. Raises SessionError."""
         self._require_open()
