@@ -6,6 +6,7 @@ the file, only the names of files that hold them.
 
 # ruff: noqa: RUF009  option() and section() are dataclasses.field with words
 
+import argparse
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from gateway.config_table import build, option, section
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
 
+PLACES = (Path("gateway.toml"), Path("/etc/lamppost/gateway.toml"))
+
 __all__ = [
     "CityConfig",
     "Config",
@@ -34,6 +37,7 @@ __all__ = [
     "OutboxConfig",
     "SensorConfig",
     "Southbound",
+    "add_config_argument",
     "load",
     "parse",
 ]
@@ -180,3 +184,10 @@ def parse(text: str, *, name: str = "gateway.toml") -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, None, f"is not TOML: {error}") from None
     return build(Config, table, "")
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """--config, the same for every command; without it the first of PLACES that exists."""
+    default = next((path for path in PLACES if path.exists()), PLACES[0])
+    words = f"the gateway's settings (default: {' here, or '.join(map(str, PLACES))})"
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=words)

@@ -13,7 +13,7 @@ from gateway.config_table import option, section
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
 
-_SENSOR_BUSES = {"bme280": "i2c", "pms5003": "serial", "water": "adc"}
+_SENSOR_BUSES = {"bme280": "i2c", "pms5003": "serial"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,9 @@ class LoraSouthbound:
     nss_pin: int | None = option("GPIO of NSS, where it is not the chip select of the SPI.", default=None, example=21)
     rxen_pin: int | None = option("GPIO of the receive switch, if any.", default=None, example=12)
     txen_pin: int | None = option("GPIO of the transmit switch, if any.", default=None, example=13)
+    ant_sw_pin: int | None = option(
+        "GPIO that must be high for the antenna switch to work, if any.", default=None, example=6
+    )
     tcxo_v: float | None = option(
         "Voltage of the crystal oscillator on DIO3, if there is one.", default=None, example=1.8
     )
@@ -156,7 +159,7 @@ class LoraSouthbound:
                 raise ConfigError(
                     key, None, f"is missing; a radio on {self.device} needs reset_pin, busy_pin and dio1_pin"
                 )
-        for key in ("reset_pin", "busy_pin", "dio1_pin", "nss_pin", "rxen_pin", "txen_pin"):
+        for key in ("reset_pin", "busy_pin", "dio1_pin", "nss_pin", "rxen_pin", "txen_pin", "ant_sw_pin"):
             if getattr(self, key) is not None:
                 require_range(key, getattr(self, key), 0, 27)
         if self.tcxo_v is not None:
@@ -179,10 +182,8 @@ class Southbound:
 class SensorConfig:
     """[[sensor]]: a sensor wired to the gateway itself."""
 
-    kind: str = option('"bme280" (climate), "pms5003" (particles) or "water" (level).', example="bme280")
-    bus: str = option(
-        'Where it is: "i2c:1", "serial:/dev/ttyAMA0", "adc:0" or "virtual:/path/board.sock".', example="i2c:1"
-    )
+    kind: str = option('"bme280" (climate) or "pms5003" (particles).', example="bme280")
+    bus: str = option('Where it is: "i2c:1", "serial:/dev/ttyAMA0" or "virtual:/path/board.sock".', example="i2c:1")
     addr: int | None = option("Its I2C address.", default=None, example=0x76)
     period_s: int = option("Seconds between two readings.", default=60)
 

@@ -1,0 +1,54 @@
+"""What is wrong with a gateway, in words, from its status: what, where, and the next step. Nothing wrong: no words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_GOOD = {"starting", "receiving", "measuring", "listening", "connected", "delivering", "idle", "waiting", "running"}
+_BROKER_NOTE = (
+    "southbound.mqtt.broker: what devices published there and the broker acknowledged is the broker's "
+    "until it hands it to us; {connection}. Its queue limits and its disk decide what survives there"
+)
+
+
+def problems(status: Mapping[str, Any]) -> list[str]:
+    """One line per thing that needs a person, worst first."""
+    return [*_agent(status), *_promise(status), *_disk(status), *_parts(status)]
+
+
+def notes(status: Mapping[str, Any]) -> list[str]:
+    """One line per thing to know, though it is as it should be."""
+    broker = status.get("parts", {}).get("southbound.broker")
+    found = list(status.get("notices", []))
+    if broker is not None:
+        state = f"we are {broker.get('state')} there"
+        found.append(_BROKER_NOTE.format(connection=state))
+    return found
+
+
+def _agent(status: Mapping[str, Any]) -> Iterator[str]:
+    if status["state"] == "never run":
+        yield "no gateway has run with this data_dir; start it with: lamppost gateway run"
+    elif status["state"] == "stopped":
+        yield "the gateway is stopped; nodes and devices keep their readings. Start it with: lamppost gateway run"
+    elif status["state"] == "gone":
+        yield f"the gateway (pid {status['pid']}) has ended without stopping; see its log, then start it again"
+
+
+def _promise(status: Mapping[str, Any]) -> Iterator[str]:
+    for city in status.get("cities", []):
+        if not city["holds"]:
+            yield f"city {city['name']}: the counts of records do not add up; please report it with status --json"
+
+
+def _disk(status: Mapping[str, Any]) -> Iterator[str]:
+    if status.get("trouble"):
+        yield f"nothing is being stored ({status['trouble']}); nodes and devices keep their readings. Free some space"
+
+
+def _parts(status: Mapping[str, Any]) -> Iterator[str]:
+    if status["state"] != "running":
+        return
+    for name, part in status.get("parts", {}).items():
+        if part.get("state", "running") not in _GOOD:
+            detail = part.get("detail")
+            yield f"{name} is {part['state']}{f': {detail}' if detail else ''}"

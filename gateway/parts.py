@@ -1,0 +1,136 @@
+"""The parts of the gateway that gateway.toml asks for, made and wired. What they do is in their own modules."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.city.forwarder import Forwarder
+from gateway.city.mqtt import MqttCity
+from gateway.config import CityConfig, Config, MqttSouthbound
+from gateway.core import Core
+from gateway.endpoint import Endpoint
+from gateway.mqtt.access import AccessList
+from gateway.mqtt.client import ClientOptions
+from gateway.southbound.lora import LoraRadio
+from gateway.southbound.mqtt import BrokerSubscription, IngestListener
+from gateway.southbound.sensor import GatewaySensor
+from gateway.tls import client_context, read_password, server_context
+
+_BROKER_SESSION_S = 7 * 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Something that runs until cancelled and can say how it is."""
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+    status: Callable[[], Mapping[str, object]]
+
+
+async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> list[Part]:
+    """What hears nodes and devices. The listener is bound when this returns; `stack` closes it."""
+    parts = []
+    mqtt, lora = config.southbound.mqtt, config.southbound.lora
+    if mqtt and mqtt.listen_endpoint:
+        listener = await stack.enter_async_context(_listener(mqtt, mqtt.listen_endpoint, core))
+        parts.append(Part(name="southbound.listen", run=listener.run, status=listener.status))
+    if mqtt and mqtt.broker_endpoint:
+        options = _broker_options(mqtt, mqtt.broker_endpoint, config.gateway.id)
+        broker = BrokerSubscription(core.intake, options, count=core.counters.add)
+        parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
+    if lora:
+        radio = LoraRadio(
+            lora,
+            core.intake,
+            data_dir=config.gateway.data_dir,
+            count=core.counters.add,
+            now_s=core.clock.now_s,
+        )
+        parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
+    for at, one in enumerate(config.sensor):
+        sensor = GatewaySensor(one, core.intake, count=core.counters.add)
+        parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
+    return parts
+
+
+def city_parts(config: Config, core: Core) -> list[Part]:
+    """What delivers: for each platform its session and its forwarder."""
+    parts = []
+    for at, one in enumerate(config.city):
+        city = MqttCity(
+            _city_options(one, f"city[{at}]", config.gateway.id),
+            topic=one.topic.replace("{gateway}", config.gateway.id),
+            site=config.gateway.site,
+            name=one.name,
+        )
+        forwarder = Forwarder(
+            core.outbox,
+            city,
+            city_name=one.name,
+            count=core.counters.add,
+            require_subscriber=one.require_subscriber,
+            ack_timeout_s=one.ack_timeout_s,
+        )
+        parts.append(Part(name=f"city.{one.name}.session", run=city.run, status=city.status))
+        parts.append(Part(name=f"city.{one.name}", run=forwarder.run, status=forwarder.status))
+    return parts
+
+
+def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestListener:
+    tls = None
+    if endpoint.is_tls and mqtt.cert_file and mqtt.key_file:
+        tls = server_context(
+            "southbound.mqtt",
+            cert_file=mqtt.cert_file,
+            key_file=mqtt.key_file,
+            client_ca_file=mqtt.client_ca_file,
+        )
+    access = AccessList.load(mqtt.access_file) if mqtt.access_file else None
+    return IngestListener(
+        core.intake,
+        endpoint,
+        count=core.counters.add,
+        access=access,
+        tls=tls,
+        allow_plaintext=mqtt.allow_plaintext,
+    )
+
+
+def _broker_options(mqtt: MqttSouthbound, endpoint: Endpoint, gateway_id: str) -> ClientOptions:
+    place = "southbound.mqtt"
+    tls = None
+    if endpoint.is_tls:
+        tls = client_context(
+            place,
+            ca_file=mqtt.broker_ca_file,
+            cert_file=mqtt.broker_cert_file,
+            key_file=mqtt.broker_key_file,
+            prefix="broker_",
+        )
+    password = mqtt.broker_password_file
+    return ClientOptions(
+        endpoint=endpoint,
+        client_id=f"lamppost-{gateway_id}-southbound",  # fixed: the broker keeps our queue under this name
+        clean_start=False,
+        session_expiry_s=_BROKER_SESSION_S,
+        username=mqtt.broker_username,
+        password=read_password(f"{place}.broker_password_file", password) if password else None,
+        tls=tls,
+    )
+
+
+def _city_options(city: CityConfig, place: str, gateway_id: str) -> ClientOptions:
+    tls = None
+    if city.endpoint.is_tls:
+        tls = client_context(place, ca_file=city.ca_file, cert_file=city.cert_file, key_file=city.key_file)
+    return ClientOptions(
+        endpoint=city.endpoint,
+        client_id=f"lamppost-{gateway_id}-{city.name}",
+        keep_alive_s=city.keep_alive_s,
+        ack_timeout_s=city.ack_timeout_s,
+        username=city.username,
+        password=read_password(f"{place}.password_file", city.password_file) if city.password_file else None,
+        tls=tls,
+    )

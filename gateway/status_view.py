@@ -1,0 +1,70 @@
+"""The gateway's status for a person at a terminal. Takes what status.overview returns; reads nothing itself."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_GONE = ("evicted", "expired", "thinned", "damaged", "refused")
+
+
+def lines(status: Mapping[str, Any], *, now_s: float) -> Iterator[str]:
+    """The page, line by line."""
+    yield from _head(status)
+    for city in status["cities"]:
+        yield from _city(city, status, now_s)
+    for name, part in status.get("parts", {}).items():
+        if not name.startswith("city."):
+            yield from _part(name, part)
+    yield from _nodes(status, now_s)
+    for problem in status["problems"]:
+        yield f"PROBLEM  {problem}"
+    for note in status["notes"]:
+        yield f"note     {note}"
+
+
+def _head(status: Mapping[str, Any]) -> Iterator[str]:
+    who = f"gateway {status['gateway']} of site {status['site']}" if "gateway" in status else "gateway"
+    pid = f", pid {status['pid']}" if status["state"] == "running" else ""
+    age = f", last word {_ago(status['age_s'])} ago" if status["age_s"] is not None and not pid else ""
+    yield f"{who}: {status['state']}{pid}{age}"
+
+
+def _city(city: Mapping[str, Any], status: Mapping[str, Any], now_s: float) -> Iterator[str]:
+    parts = status.get("parts", {})
+    session = parts.get(f"city.{city['name']}.session", {}) if status["state"] == "running" else {}
+    oldest = f", oldest {_ago(now_s - city['oldest_at_s'])}" if city["oldest_at_s"] else ""
+    state = f"{session['state']}, " if "state" in session else ""
+    yield f"city {city['name']}: {state}{city['stored']} waiting ({_size(city['stored_bytes'])}{oldest})"
+    unheard = f" ({city['unheard']} unheard)" if city["unheard"] else ""
+    gone = " + ".join(f"{name} {city[name]}" for name in ("stored", *_GONE))
+    yield (
+        f"  accepted {city['accepted']} + produced {city['produced']}"
+        f" {'=' if city['holds'] else 'IS NOT'} delivered {city['delivered']}{unheard} + {gone}"
+    )
+
+
+def _part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
+    detail = f": {part['detail']}" if part.get("detail") else ""
+    yield f"{name}: {part.get('state', 'running')}{detail}"
+    duty = part.get("duty")
+    if duty:
+        share = f"{duty['spent_ms'] / 1000:.1f} of {duty['allowed_ms'] / 1000:.0f} s this hour in {duty['band']}"
+        yield f"  {part['freq_hz'] / 1e6:.3f} MHz SF{part['spreading_factor']}; sent {share}"
+
+
+def _nodes(status: Mapping[str, Any], now_s: float) -> Iterator[str]:
+    if not status["heard"]:
+        yield "nodes: none heard yet"
+    for node in status["heard"]:
+        yield f"node {node['node']}: heard {_ago(now_s - node['heard_at_s'])} ago, epoch {node['epoch']}"
+
+
+def _ago(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: int) -> str:
+    return f"{count} B" if count < 10_000 else f"{count / 1e6:.2f} MB"
