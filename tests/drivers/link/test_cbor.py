@@ -18,7 +18,7 @@ VECTORS = json.loads((ROOT / "tests/vectors/rfc8949_appendix_a.json").read_text(
 
 
 def is_in_subset(vector) -> bool:
-    """Not: indefinite lengths ("roundtrip" is false for these), tags (from 0xc0), floats and simple values but three."""
+    """Not: indefinite lengths ("roundtrip" is false for these), tags (0xc0 on), floats, simple values but three."""
     first = int(vector["hex"][:2], 16)
     return vector["roundtrip"] and (first < 0xC0 or first in (0xF4, 0xF5, 0xF6))
 
