@@ -212,6 +212,8 @@ class SX126x(Lifecycle):
             self.counters["header_errors"] += 1
         elif flags & _CRC_ERROR:
             self.counters["crc_errors"] += 1
+        elif flags & _RX_DONE and self._lacks_crc():
+            self.counters["crc_missing"] += 1
         elif flags & _RX_DONE:
             return self._read_packet(buf, now_us)
         return None
@@ -221,6 +223,10 @@ class SX126x(Lifecycle):
         self._phantoms = self._phantoms + 1 if self._dio1 is not None and self._dio1.value() else 0
         if mode != _MODE_RX or self._phantoms > _PHANTOM_LIMIT:
             await self._restart()
+
+    def _lacks_crc(self):
+        channel = self.channel
+        return channel.crc and channel.implicit_len is None and not self._chip.header_announced_crc()
 
     def _read_packet(self, buf, done_us):
         """A packet in `buf`, or None if it does not fit."""

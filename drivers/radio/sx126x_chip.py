@@ -34,6 +34,7 @@ _WRITE_REGISTER = const(0x0D)
 
 _REG_IQ_POLARITY = const(0x0736)
 _REG_SYNC_WORD = const(0x0740)
+_REG_HEADER_CRC = const(0x076B)
 _REG_TX_MODULATION = const(0x0889)
 _REG_TX_CLAMP = const(0x08D8)
 _REG_OVER_CURRENT = const(0x08E7)
@@ -190,6 +191,10 @@ class Chip:
         """Where the last packet lies: (length, start)."""
         self.query(_GET_RX_BUFFER_STATUS, 2)
         return self.bytes[2], self.bytes[3]
+
+    def header_announced_crc(self):
+        """Of the last packet. A header corrupted into "no CRC" would else pass any bytes as good (RadioLib #200)."""
+        return bool(self.read_register(_REG_HEADER_CRC) & 0x10)
 
     def signal(self):
         """Of the last packet: (rssi_dbm, snr_db)."""

@@ -73,6 +73,7 @@ class Lifecycle:
             "packets_received": 0,
             "packets_sent": 0,
             "crc_errors": 0,
+            "crc_missing": 0,
             "header_errors": 0,
             "packets_oversized": 0,
             "interrupts_missed": 0,

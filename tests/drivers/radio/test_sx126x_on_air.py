@@ -165,6 +165,35 @@ async def test_a_collision_is_never_delivered_as_data():
     assert middle.counters["crc_errors"] + middle.counters["header_errors"] > 0
 
 
+@pytest.mark.parametrize("length", [10, 28])
+async def test_a_packet_with_a_wrong_crc_is_counted_and_the_window_goes_on(length):
+    """micropython-lib #1112: packets that failed their CRC passed as valid."""
+    bench, near, far = await pair()
+    bench.air.corrupt_next(2)
+    buf = bytearray(255)
+
+    async def send():
+        for byte in (1, 2, 3):
+            await bench.time.sleep_ms(60)
+            await near.transmit(bytes([byte]) * length)
+
+    _, packet = await bench.time.run(send(), far.receive(buf, 2_000))
+    assert bytes(buf[: packet.length]) == bytes([3]) * length
+    assert far.counters["crc_errors"] == 2
+
+
+async def test_a_packet_whose_header_says_no_crc_is_not_taken_on_a_channel_with_crc():
+    """RadioLib #200: a header corrupted into "no CRC" would pass any bytes as good."""
+    bench, near, far = await pair()
+    near.use(Channel(868_100_000, 7, 125_000, 1, 14, crc=False))
+    _, packet = await bench.time.run(later(bench, 50, near.transmit(FRAME)), far.receive(bytearray(255), 500))
+    assert packet is None
+    assert far.counters["crc_missing"] == 1
+    far.use(near.channel)
+    _, packet = await bench.time.run(later(bench, 50, near.transmit(FRAME)), far.receive(bytearray(255), 500))
+    assert packet is not None
+
+
 async def test_a_buffer_too_small_is_counted_not_overrun():
     bench, near, far = await pair()
     buf = bytearray(16)

@@ -251,6 +251,7 @@ class RadioCore:
                 self._deadline_us = None
         elif happening is Happening.HEADER and self.settings.packet.is_explicit:
             self._deadline_us = None
+            self.registers.note_header(coding_rate=sent.modulation.coding_rate, has_crc=sent.packet.has_crc)
             self.raise_irq(Irq.HEADER_VALID)
         elif happening is Happening.HEADER_ERROR:
             self.stats[2] += 1

@@ -2,6 +2,8 @@
 
 IQ_POLARITY = 0x0736
 SYNC_WORD = 0x0740  # and the byte behind it
+HEADER_CODING_RATE = 0x0749  # bits 6 to 4: of the last header (Semtech sx126x_driver, sx126x_regs.h)
+HEADER_CRC = 0x076B  # bit 4: the last header announced a CRC (same source)
 TX_MODULATION = 0x0889
 RX_GAIN = 0x08AC
 TX_CLAMP = 0x08D8
@@ -46,6 +48,11 @@ class Registers:
 
     def write(self, address: int, value: int) -> None:
         self._written[address & 0xFFFF] = value & 0xFF
+
+    def note_header(self, *, coding_rate: int, has_crc: bool) -> None:
+        """What the header of the packet being received says."""
+        self.write(HEADER_CODING_RATE, coding_rate << 4)
+        self.write(HEADER_CRC, 0x10 * has_crc)
 
     def sync_word(self) -> int:
         return self.read(SYNC_WORD) << 8 | self.read(SYNC_WORD + 1)
