@@ -23,36 +23,6 @@ class Archive:
         self.reports_given_up = 0
         self.appends_failed = 0
 
-    def recover(self):
-        """Compare flash with NVS after a start, close what does not agree. Returns what happened, for the console."""
-        settings, journal = self._settings, self._journal
-        current = journal.run(settings.epoch)
-        end = current.end if current else 0
-        newest = journal.runs[-1].epoch if journal.runs else 0
-        told = ""
-        if newest > settings.epoch:
-            told = "flash holds epoch %d, above NVS's %d" % (newest, settings.epoch)
-        elif settings.closed_end(settings.epoch) is not None:
-            told = "closing epoch %d was cut short" % settings.epoch
-        elif end != settings.next_seq:
-            told = "journal of epoch %d ends at %d, %d are reserved" % (settings.epoch, end, settings.next_seq)
-        if told:
-            settings.close(settings.epoch, max(end, settings.next_seq), is_known=False)
-        for run in journal.runs:
-            if told or run is not current:
-                settings.close(run.epoch, run.end, is_known=False)
-        if told:
-            settings.open_epoch(max(newest, settings.epoch) + 1)
-            told += "; going on in epoch %d" % settings.epoch
-        self._finish_giving_up()
-        return told
-
-    def resume(self, base, bitmap):
-        """Take up, after deep sleep, what the gateway was known to have of the current epoch."""
-        run = self.current()
-        if run is not None and run.base <= base <= run.end:
-            run.base, run.bitmap = base, bitmap
-
     def add(self, boot, time_s, schema, values):
         """Number and keep one report; returns its sequence, or None if the flash refused it (then it is lost, counted).
 
@@ -108,7 +78,7 @@ class Archive:
     def skip_unreadable(self, run):
         """Nothing of `run` can be read any more: a closed one counts as drained, its notice says what is missing."""
         if run.epoch != self._settings.epoch:
-            _advance(run, run.end)
+            advance(run, run.end)
             self._journal.trim(run, run.end, keep_last=False)
 
     def endings(self, limit):
@@ -136,14 +106,14 @@ class Archive:
         elif is_latest:
             self._reopen(run, ack)
         self._journal.trim(run, run.base, keep_last=epoch == self._settings.epoch)
-        self._drop_covered_loss()
+        drop_covered_loss(self._settings, self._journal)
         return True
 
     def give_up(self, run, seq):
         """Give up everything up to and with `seq`: it can be read, but not sent."""
         self._note_lost(run, run.base, seq + 1, JOURNAL_DAMAGED)
         self.reports_given_up += seq + 1 - run.base
-        _advance(run, seq + 1)
+        advance(run, seq + 1)
 
     def settle_lost(self, epoch, end):
         """The gateway knows of the reports of `epoch` given up before `end`."""
@@ -177,9 +147,9 @@ class Archive:
         if end > first:
             self._note_lost(run, first, end, JOURNAL_FULL)
             self.reports_given_up += end - run.base
-            _advance(run, end)
+            advance(run, end)
         self._journal.give_up_oldest(run)
-        self._drop_covered_loss()
+        drop_covered_loss(self._settings, self._journal)
         return True
 
     def _reopen(self, run, ack):
@@ -199,21 +169,6 @@ class Archive:
         if lost != (run.epoch, first, end, reason):
             self._settings.set_lost((run.epoch, first, end, reason))
 
-    def _finish_giving_up(self):
-        """After a cut between noting a loss and deleting the segment: delete it now."""
-        self._drop_covered_loss()
-        lost = self._settings.lost
-        if lost is not None:
-            run = self._journal.run(lost[0])
-            _advance(run, lost[2])
-            self._journal.trim(run, run.base, keep_last=run.epoch == self._settings.epoch)
-
-    def _drop_covered_loss(self):
-        """Where nothing of an epoch is left, the notice of its end covers what was given up."""
-        lost = self._settings.lost
-        if lost is not None and self._journal.run(lost[0]) is None:
-            self._settings.set_lost(None)
-
 
 def _merge(run, ack):
     """Take a (resolved) ack that reaches at least as far as what is known."""
@@ -223,7 +178,7 @@ def _merge(run, ack):
     run.base = min(run.base, run.end)
 
 
-def _advance(run, base):
+def advance(run, base):
     """Move the base up to `base`, if it is below."""
     if base > run.base:
         run.bitmap >>= base - run.base
@@ -236,3 +191,10 @@ def _settle(run):
     while run.bitmap & 1:
         run.bitmap >>= 1
         run.base += 1
+
+
+def drop_covered_loss(settings, journal):
+    """Where nothing of an epoch is left, the notice of its end covers what was given up."""
+    lost = settings.lost
+    if lost is not None and journal.run(lost[0]) is None:
+        settings.set_lost(None)

@@ -6,7 +6,7 @@ The gateway answers 2.0 s after the end of the uplink, on another frequency and 
 
 from drivers.radio.lora import Channel, RadioError
 from drivers.radio.region import DutyLedger
-from firmware.bearer import BearerError
+from firmware.bearer_error import BearerError
 
 _WINDOW_OPENS_MS = 1_980  # the gateway transmits at 2,000: 20 ms for two clocks and the chip to start
 _PREAMBLE_SYMBOLS = 8
@@ -18,13 +18,13 @@ _SCANS = 4
 class LoraBearer:
     """Sends sealed frames by radio. The ledger is told before each frame, so that no reset hides airtime."""
 
-    def __init__(self, radio, lora, uptime, clock, *, ledger, on_spent):
-        """lora: that section of the configuration. on_spent(bytes) keeps the ledger where a reset cannot reach it."""
+    def __init__(self, radio, lora, uptime, clock, state):
+        """lora: that section of the configuration. state: the RtcState, which keeps the ledger through resets."""
         self._radio = radio
         self._clock = clock
         self._uptime = uptime
-        self._ledger = ledger
-        self._on_spent = on_spent
+        self._state = state
+        self._ledger = _restore_ledger(state.ledger, uptime.seconds())
         modulation = (lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm, _PREAMBLE_SYMBOLS)
         self._up = Channel(lora.freq_hz, *modulation)
         self._down = Channel(lora.downlink_freq_hz, *modulation, invert_iq=True)
@@ -64,7 +64,8 @@ class LoraBearer:
         self._ledger.record(
             self._up.freq_hz, self._up.airtime_us(len(frame)), self._uptime.seconds(), self._up.bandwidth_hz
         )
-        self._on_spent(self._ledger.to_bytes())
+        self._state.ledger = self._ledger.to_bytes()
+        self._state.save()
         try:
             self._radio.use(self._up)
             await self._radio.transmit(frame)
@@ -96,7 +97,7 @@ class LoraBearer:
         return False
 
 
-def restore_ledger(saved, now_s):
+def _restore_ledger(saved, now_s):
     """The duty ledger from RTC memory, or one that takes most of the hour as spent."""
     try:
         return DutyLedger.from_bytes(saved, now_s)

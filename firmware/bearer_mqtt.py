@@ -5,7 +5,7 @@ The same contract as bearer_lora. The connection is made when a frame is to go o
 
 import hashlib
 
-from firmware.bearer import BearerError
+from firmware.bearer_error import BearerError
 from firmware.mqtt import MqttClient, MqttError
 
 _MAX_FRAME = 255
@@ -14,7 +14,7 @@ _MAX_FRAME = 255
 class MqttBearer:
     """Sends sealed frames to a gateway's listener, or to a broker that the gateway reads from."""
 
-    def __init__(self, wlan, wifi, mqtt, uptime, clock, *, address, node_id, keepalive_s):
+    def __init__(self, wlan, wifi, mqtt, uptime, clock, settings, *, keepalive_s):
         """wlan: a network.WLAN of the station interface. wifi, mqtt: those sections of the configuration."""
         self._wlan = wlan
         self._wifi = wifi
@@ -24,8 +24,9 @@ class MqttBearer:
         self._client = None
         self._heard_at_s = 0
         self._keepalive_s = keepalive_s
-        self._topic = "n/%04x/" % address
-        self._client_id = "n-%04x-%s" % (address, hashlib.sha256(node_id.encode()).digest()[:4].hex())
+        self._topic = "n/%04x/" % settings.address
+        node_hash = hashlib.sha256(settings.node_id.encode()).digest()
+        self._client_id = "n-%04x-%s" % (settings.address, node_hash[:4].hex())
         self.max_frame = _MAX_FRAME
         self.counters = {"connections": 0, "connections_lost": 0}
 

@@ -8,6 +8,7 @@ import json
 
 from drivers.radio.lora import Channel
 from drivers.radio.region import RegionError, band_of, check_power
+from firmware.section import Section
 
 _REQUIRED = object()
 
@@ -82,14 +83,6 @@ class ConfigError(Exception):
     def __init__(self, key, message):
         super().__init__("%s: %s" % (key, message))
         self.key = key
-
-
-class Section:
-    """Checked values as attributes, named like their keys."""
-
-    def __init__(self, values):
-        for name in values:
-            setattr(self, name, values[name])
 
 
 def load(path):

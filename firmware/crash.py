@@ -3,9 +3,14 @@
 A node that crashes at every start must neither lock a technician out nor wear its battery down in silence.
 """
 
+import sys
+import time
+
+import machine
+
 _SAFE_AFTER = 5
-_TRIES_AFTER_SAFE = 1
 _LONGEST_S = 300
+_SAFE_MODE_S = 3_600
 FILE = "/crash.txt"
 
 
@@ -34,7 +39,7 @@ class Crashes:
         """Whether to stay at the REPL for an hour. After it there is one more try before the next hour."""
         if self.count < _SAFE_AFTER:
             return False
-        self._set(_SAFE_AFTER - _TRIES_AFTER_SAFE - 1)
+        self._set(_SAFE_AFTER - 2)  # the watchdog that ends the hour counts as one
         return True
 
     def _set(self, count):
@@ -44,3 +49,28 @@ class Crashes:
             self._nvs.commit()
         except OSError:
             pass  # worn NVS must not be one more reason to crash
+
+
+def fall(error, crashes):
+    """Say and keep what happened, wait, reset. Ctrl-C while it waits opens the REPL."""
+    sys.print_exception(error)
+    try:
+        with open(FILE, "w") as file:
+            sys.print_exception(error, file)
+    except OSError:
+        pass  # a full flash is perhaps what it crashed of
+    wait_s = crashes.add()
+    print("lamppost: crash %d in a row, reset in %d s; Ctrl-C opens the REPL" % (crashes.count, wait_s))
+    try:
+        time.sleep_ms(wait_s * 1000)
+    except KeyboardInterrupt:
+        print("lamppost: the REPL is open; %s has the crash" % FILE)
+        return
+    machine.reset()
+
+
+def stay_safe():
+    """Leave the REPL open for an hour; then the watchdog starts the node once more."""
+    machine.WDT(timeout=_SAFE_MODE_S * 1000)
+    print("lamppost: safe mode after crashes in a row: the REPL is open for an hour, then one more try")
+    print("lamppost: read %s, then correct the configuration or install the firmware again" % FILE)

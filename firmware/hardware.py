@@ -5,13 +5,9 @@
 
 import json
 
-import esp32
 import machine
 
-from drivers import clock
 from firmware.config import ConfigError
-
-_SETTLE_MS = 10  # a divider of some 100 kOhm into the ADC
 
 
 def load_board(path):
@@ -29,13 +25,6 @@ def is_button_held(board):
     """Whether the board's button is down (it pulls to ground)."""
     pin = board.get("button")
     return pin is not None and not machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP).value()
-
-
-def power_sensors(board, on):
-    """Switch the rail of external sensors, where a board has one."""
-    vext = board.get("vext")
-    if vext:
-        machine.Pin(vext["pin"], machine.Pin.OUT, value=vext["on_level"] if on else 1 - vext["on_level"])
 
 
 def open_sensors(board, wanted):
@@ -87,14 +76,6 @@ def open_radio(board):
     )
 
 
-def hold_for_sleep(board):
-    """Keep the radio's NSS high while the chip sleeps: an edge wakes the radio, and it draws 1.5 mA until morning."""
-    radio = board.get("radio")
-    if radio and radio.get("nss") is not None:
-        machine.Pin(radio["nss"], machine.Pin.OUT, value=1, hold=True)
-        esp32.gpio_deep_sleep_hold(True)
-
-
 def open_wlan():
     """The Wi-Fi station."""
     import network
@@ -129,29 +110,9 @@ def _open_water(board, sensor):
 
 
 def _open_battery(board, sensor):
+    from firmware.battery import Battery
+
     return Battery(board["battery"])
-
-
-class Battery:
-    """Battery voltage behind a divider, which some boards connect only while it is measured."""
-
-    def __init__(self, battery):
-        """`battery`: that section of the board's data."""
-        self._adc = machine.ADC(machine.Pin(battery["pin"]))
-        self._ratio_permille = round(battery["ratio"] * 1000)
-        self._on_level = battery.get("enable_level", 0)
-        enable = battery.get("enable")
-        self._enable = None if enable is None else machine.Pin(enable, machine.Pin.OUT, value=1 - self._on_level)
-
-    async def measure(self):
-        """Return millivolts."""
-        if self._enable is not None:
-            self._enable.value(self._on_level)
-            await clock.sleep_ms(_SETTLE_MS)
-        uv = self._adc.read_uv()
-        if self._enable is not None:
-            self._enable.value(1 - self._on_level)
-        return uv * self._ratio_permille // 1_000_000
 
 
 _OPENERS = {"bme280": _open_bme280, "pms5003": _open_pms5003, "water": _open_water, "battery": _open_battery}

@@ -1,8 +1,8 @@
 """The journal: every report stays on flash until the gateway has it. Segment files, append only, a CRC per record.
 
 Goes in: reports with their number. Comes out: the same reports, oldest first. Knows no NVS, no frame and no gateway;
-archive puts the rules on top. Integers only; runs on MicroPython, 32-bit too, and on CPython, where tools read a flash
-image with `issued`. All integers big-endian.
+archive puts the rules on top. Integers only; runs on MicroPython, 32-bit too, and on CPython, where journal_image reads
+what a flash image holds. All integers big-endian.
 
   file     <epoch, 8 hex digits>-<first sequence, 8 hex digits>, e.g. 00000001-00000040
   header   "LPJ1" | epoch u32 | first sequence u32 | owner 8 bytes | CRC-32 of these 20 bytes u32
@@ -78,7 +78,7 @@ class Journal:
         except OSError:
             pass  # it is there
         self.runs = []
-        for epoch, first in sorted(filter(None, map(_parse_name, os.listdir(self._folder)))):
+        for epoch, first in sorted(filter(None, map(parse_name, os.listdir(self._folder)))):
             self._admit(epoch, first)
         for run in self.runs:
             self._find_end(run)
@@ -232,38 +232,7 @@ def unpack_record(record):
     return Entry(seq, boot, time_s, schema, values)
 
 
-def issued(files):
-    """What a flash image says was issued: {epoch: (oldest sequence still there, end)}.
-
-    files  {name: content} of the journal's folder; other names are passed over
-    """
-    ranges = {}
-    for name in sorted(files):
-        place = _parse_name(name)
-        if place is None or unpack_header(files[name], place[0], place[1]) is None:
-            continue
-        epoch, first = place
-        end = first
-        for entry in records(files[name]):
-            end = entry.seq + 1
-        ranges[epoch] = (ranges[epoch][0] if epoch in ranges else first, end)
-    return ranges
-
-
-def records(segment):
-    """The entries in the bytes of one segment, damaged ones left out."""
-    entries = []
-    at = HEADER_LEN
-    while at < len(segment):
-        end = at + 1 + segment[at] + 4
-        entry = unpack_record(segment[at:end]) if end <= len(segment) else None
-        if entry is not None:
-            entries.append(entry)
-        at = end
-    return entries
-
-
-def _parse_name(name):
+def parse_name(name):
     """(epoch, first) of a segment's name, None for other files."""
     try:
         if len(name) == 17 and name[8] == "-":

@@ -1,5 +1,12 @@
-"""Starts the node's application. Hold the button, or press Ctrl-C within the first seconds, to stay at the REPL."""
+"""Starts the node's application. Hold the button, or press Ctrl-C within the first seconds, to stay at the REPL.
 
-from firmware.start import run
+At the REPL `parts` is what the application was made of, e.g. parts.reporter.counters.
+"""
 
-run()
+import firmware.start
+
+parts = firmware.start.prepare()
+if parts:
+    from firmware.node import serve
+
+    serve(parts)

@@ -7,8 +7,14 @@ does what is due, one after the other, and RTC memory carries the schedule. All 
 import asyncio
 import os
 
-from firmware.bearer import BearerError
+import machine
+
+from drivers import clock
+from firmware.bearer_error import BearerError
+from firmware.crash import fall
 from firmware.sample import reports_of
+from firmware.supply import fall_asleep
+from firmware.watchdog import Watchdog
 
 _TICK_MS = 200  # how soon an alarm interrupts the wait for the next report
 _REPORT_LIMIT_S = 400  # the longest that one report may take: Wi-Fi, MQTT, answer
@@ -21,18 +27,19 @@ _SOUND_AFTER_S = 600  # of running: what crashed before is forgotten
 class Node:
     """One node at work."""
 
-    def __init__(self, config, parts):
-        """parts: an object with settings, state, archive, reporter, sampler, alarms, bearer, uptime, clock, watchdog,
-        crashes, say (prints a line) and deepsleep (machine.deepsleep)."""
-        self._config = config
+    def __init__(self, parts, clock, watchdog):
+        """parts: an object with config, settings, state, archive, reporter, sampler, alarms, bearer, uptime, crashes
+        (firmware/start)."""
+        self._config = parts.config
         self._parts = parts
+        self._clock = clock
+        self._watchdog = watchdog
         self._hurry = False  # an alarm, or its end, waits to be told
         self.counters = {"samples": 0, "samples_empty": 0, "bearer_failures": 0}
 
     async def run(self):
         """Serve until cancelled; with deep sleep, until asleep."""
         self._schedule_first()
-        await self._start_bearer()
         if self._config.sleep == "deep":
             await self._run_until_asleep()
         else:
@@ -53,7 +60,7 @@ class Node:
             if seq is not None and verdict == "raised":
                 parts.reporter.mark_urgent(seq)
         if verdict:
-            parts.say("alarm %s: %s" % (verdict, mantissas))
+            _say("alarm %s: %s" % (verdict, mantissas))
             self._hurry = True
 
     async def report_once(self):
@@ -65,14 +72,14 @@ class Node:
             return
         wait_s = parts.bearer.wait_s()
         if wait_s:
-            parts.say("the region allows the next frame in %d s" % wait_s)
+            _say("the region allows the next frame in %d s" % wait_s)
             state.report_at_s = parts.uptime.seconds() + wait_s
             return
         try:
             answered = await self._exchange()
         except BearerError as error:
             self.counters["bearer_failures"] += 1
-            parts.say(str(error))
+            _say(str(error))
             answered = False
         self._schedule_next(answered)
         state.save()
@@ -119,29 +126,21 @@ class Node:
         """Whether more waits than one period brings."""
         return self._parts.archive.count_held() > self._config.report_s // self._config.sample_s + 1
 
-    async def _start_bearer(self):
-        """A node without radio measures all the same, and tries again with each report."""
-        try:
-            await self._parts.bearer.start()
-        except BearerError as error:
-            self.counters["bearer_failures"] += 1
-            self._parts.say(str(error))
-
     async def _sample_for_ever(self):
         parts = self._parts
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.sample_at_s)
-            parts.watchdog.promise("sample", wait_ms // 1000 + _SAMPLE_LIMIT_S)
-            await parts.clock.sleep_ms(wait_ms)
+            self._watchdog.promise("sample", wait_ms // 1000 + _SAMPLE_LIMIT_S)
+            await self._clock.sleep_ms(wait_ms)
             await self.sample_once()
 
     async def _report_for_ever(self):
         parts = self._parts
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.report_at_s)
-            parts.watchdog.promise("report", _REPORT_LIMIT_S)
+            self._watchdog.promise("report", _REPORT_LIMIT_S)
             if wait_ms and not self._hurry:
-                await parts.clock.sleep_ms(min(wait_ms, _TICK_MS))
+                await self._clock.sleep_ms(min(wait_ms, _TICK_MS))
                 await parts.bearer.rest()
             else:
                 await self.report_once()
@@ -149,33 +148,43 @@ class Node:
     async def _watch_for_ever(self):
         parts = self._parts
         while True:
-            late = parts.watchdog.feed()
+            late = self._watchdog.feed()
             if late:
-                parts.say("%s has not come back; the watchdog will reset the node" % late)
+                _say("%s has not come back; the watchdog will reset the node" % late)
             if parts.uptime.seconds() > _SOUND_AFTER_S:
                 parts.crashes.forget()
-            await parts.clock.sleep_ms(2_000)
+            await self._clock.sleep_ms(2_000)
 
     async def _run_until_asleep(self):
         parts, state = self._parts, self._parts.state
         while True:
-            parts.watchdog.promise("waking", _REPORT_LIMIT_S)
-            parts.watchdog.feed()
+            self._watchdog.promise("waking", _REPORT_LIMIT_S)
+            self._watchdog.feed()
             if not parts.uptime.ms_until(state.sample_at_s):
                 await self.sample_once()
             if self._hurry or not parts.uptime.ms_until(state.report_at_s):
                 await self.report_once()
             rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
             if rest_s > _STAY_AWAKE_S:
-                self._fall_asleep(rest_s)
-            await parts.clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
+                fall_asleep(parts, rest_s)
+            await self._clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
 
-    def _fall_asleep(self, rest_s):
-        """Leave everything in RTC memory, and sleep. On a board this does not return."""
-        parts, state = self._parts, self._parts.state
-        parts.prepare_sleep(rest_s)
-        state.save()
-        parts.deepsleep(rest_s * 1000)
+
+def serve(parts):
+    """Run the application. Returns only to leave the REPL open, with an hour before the watchdog bites."""
+    watchdog = Watchdog(machine.WDT, clock, parts.config.watchdog_s)
+    try:
+        asyncio.run(Node(parts, clock, watchdog).run())
+    except KeyboardInterrupt:
+        watchdog.relax()
+        _say("stopped by Ctrl-C, the REPL is open for an hour; machine.reset() starts the application")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
+        watchdog.relax()
+        fall(error, parts.crashes)
+
+
+def _say(line):
+    print("lamppost:", line)
 
 
 def random_below(limit):

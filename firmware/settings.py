@@ -56,32 +56,32 @@ class Settings:
 
     def load(self):
         """Read everything. Raises NotEnrolled; a key without its epoch or counter is destroyed first."""
-        key = self._blob("key", 32)
-        epoch, counter = self._u32("epoch"), self._u32("counter")
+        key = self.read_blob("key", 32)
+        epoch, counter = self.read_u32("epoch"), self.read_u32("counter")
         if key is not None and (epoch is None or counter is None or len(key) != 32):
-            self._erase("key")
+            self.erase("key")
             raise NotEnrolled(
                 "the key had no %s beside it, so it was destroyed: counters may have been used before; enrol this node "
                 "again: lamppost enrol" % ("counter" if epoch is not None else "epoch")
             )
         if key is None:
             raise NotEnrolled("no key in NVS; enrol this node: lamppost enrol")
-        address = self._blob("address", 2)
+        address = self.read_blob("address", 2)
         if address is None or len(address) != 2:
             raise NotEnrolled("no address beside the key in NVS; enrol this node again: lamppost enrol")
         self.key = key
         self.address = address[0] << 8 | address[1]
-        self.node_id = str(self._blob("id", 128) or b"", "utf-8")
+        self.node_id = str(self.read_blob("id", 128) or b"", "utf-8")
         self.epoch = epoch
-        self.next_seq = self._u32("seq") or 0
+        self.next_seq = self.read_u32("seq") or 0
         self.counter_end = self.next_counter = counter
-        self.boot = self._u32("boot") or 0
-        self._load_history()
+        self.boot = self.read_u32("boot") or 0
+        self.load_history()
 
     def begin_boot(self, above=0):
         """Number this boot: one more than the last, and more than `above` (what the journal has seen)."""
         self.boot = max(self.boot, above) + 1
-        self._set_u32("boot", self.boot)
+        self.write_u32("boot", self.boot)
 
     def resume_counter(self, next_counter):
         """Go on inside the reserved block after deep sleep, at the exact counter that RTC memory kept."""
@@ -96,7 +96,7 @@ class Settings:
             end = counter + COUNTER_BLOCK
             if end > LAST_COUNTER:
                 raise SettingsError("all 2**32 frame counters are used; enrol this node again: lamppost enrol")
-            self._set_u32("counter", end)
+            self.write_u32("counter", end)
             self.counter_end = end
         self.next_counter = counter + 1
         return counter
@@ -104,7 +104,7 @@ class Settings:
     def take_seq(self):
         """Return a sequence that this epoch never had before; it is reserved first. Raises SettingsError."""
         seq = self.next_seq
-        self._set_u32("seq", seq + SEQUENCE_BLOCK)
+        self.write_u32("seq", seq + SEQUENCE_BLOCK)
         self.next_seq = seq + SEQUENCE_BLOCK
         return seq
 
@@ -121,8 +121,8 @@ class Settings:
 
     def open_epoch(self, epoch):
         """Go on in `epoch`, from sequence 0. The one before must have been closed, so that a cut half-way shows."""
-        self._set_u32("seq", 0)
-        self._set_u32("epoch", epoch)
+        self.write_u32("seq", 0)
+        self.write_u32("epoch", epoch)
         self.epoch, self.next_seq = epoch, 0
 
     def closed_end(self, epoch):
@@ -147,82 +147,45 @@ class Settings:
         """Keep (epoch, first, end, reason) of reports given up until the gateway has acknowledged it; None then."""
         self.lost = lost
         if lost is None:
-            self._erase("lost")
+            self.erase("lost")
         else:
-            self._write("set_blob", "lost", struct.pack(">IIII", *lost))
+            self.write("set_blob", "lost", struct.pack(">IIII", *lost))
 
-    def _close_before(self, epoch):
-        """Close the epoch that a new enrolment ends. Returns the epoch to go on in: `epoch`, or higher."""
-        self._load_history()
-        current = self._u32("epoch")
-        if current is None:
-            return epoch
-        self.close(current, self._u32("seq") or 0, is_known=False)
-        return max(epoch, current + 1)
-
-    def _load_history(self):
-        blob = self._blob("closed", _BLOB_MAX) or b""
+    def load_history(self):
+        blob = self.read_blob("closed", _BLOB_MAX) or b""
         self.closed = [list(struct.unpack_from(">III", blob, at)) for at in range(0, len(blob) - 11, 12)]
-        blob = self._blob("lost", 16) or b""
+        blob = self.read_blob("lost", 16) or b""
         self.lost = struct.unpack(">IIII", blob) if len(blob) == 16 else None
 
     def _save_closed(self):
-        self._write("set_blob", "closed", b"".join(struct.pack(">III", *entry) for entry in self.closed))
+        self.write("set_blob", "closed", b"".join(struct.pack(">III", *entry) for entry in self.closed))
 
-    def _u32(self, name):
+    def read_u32(self, name):
         try:
             return self._nvs.get_i32(name) & 0xFFFFFFFF
         except OSError:
             return None
 
-    def _blob(self, name, limit):
+    def read_blob(self, name, limit):
         buf = bytearray(limit)
         try:
             return bytes(buf[: self._nvs.get_blob(name, buf)])
         except OSError:
             return None
 
-    def _set_u32(self, name, value):
-        self._write("set_i32", name, value - (1 << 32) if value >> 31 else value)
+    def write_u32(self, name, value):
+        self.write("set_i32", name, value - (1 << 32) if value >> 31 else value)
 
-    def _write(self, method, name, value):
+    def write(self, method, name, value):
         try:
             getattr(self._nvs, method)(name, value)
             self._nvs.commit()
         except OSError as error:
             raise SettingsError("NVS refuses to write %r (%s); the flash may be worn out" % (name, error))
 
-    def _erase(self, name):
+    def erase(self, name):
         try:
             self._nvs.erase_key(name)
             self._nvs.commit()
         except OSError:
             pass  # it was not there
-
-
-def enrol(nvs, *, key, address, node_id, epoch):
-    """Give the node an identity, and return the epoch it will use: `epoch`, or one above its own if that is higher.
-
-    The counter is written last: until it is there, the node destroys the key at boot and asks again.
-
-    key      32 fresh random bytes, never the ones of an earlier enrolment
-    address  0 to 65535
-    epoch    above any that the authority or gateway has seen for `node_id`
-    Raises   SettingsError if NVS refuses; enrol again
-    """
-    settings = Settings(nvs)
-    counter = settings._u32("counter") or 0
-    settings._erase("counter")
-    settings._erase("key")
-    if str(settings._blob("id", 128) or b"", "utf-8") == node_id:
-        epoch = settings._close_before(epoch)
-    else:  # another identity: what the old one closed is not this one's to tell
-        settings._erase("closed")
-        settings._erase("lost")
-    settings._write("set_blob", "id", node_id.encode())
-    settings._write("set_blob", "address", bytes([address >> 8, address & 0xFF]))
-    settings._write("set_blob", "key", key)
-    settings._set_u32("epoch", epoch)
-    settings._set_u32("seq", 0)
-    settings._set_u32("counter", counter)
-    return epoch

@@ -12,7 +12,8 @@ from drivers.link import frame as frames
 from drivers.link.keys import DOWN, UP, derive, nonce
 from drivers.link.seal import Ccm, aes_ecb
 from drivers.link.unpack import unpack
-from firmware.settings import Settings, enrol
+from firmware.enrol import enrol
+from firmware.settings import Settings
 
 ADDRESS = 0xA7C3
 NODE_ID = "urn:dev:os:32473-abcdefghijklmnop"

@@ -2,7 +2,8 @@
 
 import os
 
-from firmware.journal import Entry, Journal, issued, records
+from firmware.journal import Entry, Journal
+from firmware.journal_image import issued, records
 
 OWNER = b"ownerown"
 

@@ -8,10 +8,12 @@ import random
 
 from drivers.link.seal import aes_ecb
 from firmware.archive import Archive
+from firmware.enrol import enrol
 from firmware.journal import Journal
+from firmware.recovery import close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
-from firmware.settings import NotEnrolled, enrol
+from firmware.settings import NotEnrolled
 from firmware.uptime import Uptime
 from tests.firmware.bench import ADDRESS, NODE_ID, Clock, Flash, Judge, PowerCut, Supply, enrolled, settings_of
 
@@ -52,7 +54,7 @@ class Life:
         self.journal = Journal("/node/journal", b"ownerowe", segment_records=max(self.cap // 8, 4))
         self.journal.open()
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
-        self.archive.recover()
+        close_what_disagrees(self.settings, self.journal)
         state = RtcState(Memory())
         self.settings.begin_boot(max([run.last_boot for run in self.journal.runs] or [0]))
         self.uptime = Uptime(self.clock)

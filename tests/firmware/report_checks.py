@@ -6,6 +6,7 @@ from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
 from drivers.link.seal import aes_ecb
 from firmware.archive import Archive
 from firmware.journal import Journal
+from firmware.recovery import close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
@@ -43,7 +44,7 @@ class Bench:
         self.journal = Journal("/node/journal", b"ownerowe", segment_records=self.segment_records)
         self.journal.open()
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
-        self.archive.recover()
+        close_what_disagrees(self.settings, self.journal)
         self.state = RtcState(Memory())
         self.settings.begin_boot(max([run.last_boot for run in self.journal.runs] or [0]))
         self.uptime = Uptime(self.clock, phase_ms=0)

@@ -1,6 +1,7 @@
 """Rules of the numbers in NVS, whatever of it is missing. Run under MicroPython by test_rules."""
 
-from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, NotEnrolled, Settings, SettingsError, enrol
+from firmware.enrol import enrol
+from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, NotEnrolled, Settings, SettingsError
 from tests.firmware.bench import ADDRESS, NODE_ID, Nvs, PowerCut, Supply, enrolled, settings_of
 
 # erased entries -> what load() says, or None if the node works

@@ -23,7 +23,7 @@ Settings.take_seq = take_seq
 from firmware.archive import Archive
 acknowledge = Archive.acknowledge
 def acknowledge_then_reserve(self, *what, **how):
-    self._settings._set_u32("seq", self._settings.next_seq)
+    self._settings.write_u32("seq", self._settings.next_seq)
     return acknowledge(self, *what, **how)
 Archive.acknowledge = acknowledge_then_reserve
 """,
@@ -37,18 +37,18 @@ Settings.take_counter = take_counter
 next_frame = Reporter.next_frame
 def send_then_reserve(self):
     frame = next_frame(self)
-    self._settings._set_u32("counter", self._settings.next_counter - 1)
+    self._settings.write_u32("counter", self._settings.next_counter - 1)
     return frame
 Reporter.next_frame = send_then_reserve
 """,
     "a shortened journal is taken for the whole": """
-from firmware.archive import Archive
-recover = Archive.recover
-def trusting(self):
-    run = self._journal.run(self._settings.epoch)
-    self._settings.next_seq = run.end if run else 0
-    return recover(self)
-Archive.recover = trusting
+from tests.firmware import lives
+check = lives.close_what_disagrees
+def trusting(settings, journal):
+    run = journal.run(settings.epoch)
+    settings.next_seq = run.end if run else 0
+    return check(settings, journal)
+lives.close_what_disagrees = trusting
 """,
 }
 

@@ -1,0 +1,44 @@
+"""Enrolment, the node's half: writes an identity into NVS so that a cut at any moment leaves no usable half of it.
+
+Run at provisioning, over the REPL; the application never loads it. What the entries mean is in settings.
+"""
+
+from firmware.settings import Settings
+
+
+def enrol(nvs, *, key, address, node_id, epoch):
+    """Give the node an identity, and return the epoch it will use: `epoch`, or one above its own if that is higher.
+
+    The counter is written last: until it is there, the node destroys the key at boot and asks again.
+
+    key      32 fresh random bytes, never the ones of an earlier enrolment
+    address  0 to 65535
+    epoch    above any that the authority or gateway has seen for `node_id`
+    Raises   SettingsError if NVS refuses; enrol again
+    """
+    settings = Settings(nvs)
+    counter = settings.read_u32("counter") or 0
+    settings.erase("counter")
+    settings.erase("key")
+    if str(settings.read_blob("id", 128) or b"", "utf-8") == node_id:
+        epoch = _close_before(settings, epoch)
+    else:  # another identity: what the old one closed is not this one's to tell
+        settings.erase("closed")
+        settings.erase("lost")
+    settings.write("set_blob", "id", node_id.encode())
+    settings.write("set_blob", "address", bytes([address >> 8, address & 0xFF]))
+    settings.write("set_blob", "key", key)
+    settings.write_u32("epoch", epoch)
+    settings.write_u32("seq", 0)
+    settings.write_u32("counter", counter)
+    return epoch
+
+
+def _close_before(settings, epoch):
+    """Close the epoch that a new enrolment ends. Returns the epoch to go on in: `epoch`, or higher."""
+    settings.load_history()
+    current = settings.read_u32("epoch")
+    if current is None:
+        return epoch
+    settings.close(current, settings.read_u32("seq") or 0, is_known=False)
+    return max(epoch, current + 1)

@@ -1,0 +1,64 @@
+"""After a start: does the flash agree with NVS, and is this a new boot or the rest of one that slept?
+
+Runs once, before the application, and is then forgotten. Rules: design "Freshness"; docs/decisions/0002.
+"""
+
+from firmware.archive import advance, drop_covered_loss
+
+_CLOCK_SLACK_MS = 60_000
+
+
+def close_what_disagrees(settings, journal):
+    """Compare flash with NVS, close what does not agree. Returns what happened, for the console, or ""."""
+    current = journal.run(settings.epoch)
+    end = current.end if current else 0
+    newest = journal.runs[-1].epoch if journal.runs else 0
+    told = ""
+    if newest > settings.epoch:
+        told = "flash holds epoch %d, above NVS's %d" % (newest, settings.epoch)
+    elif settings.closed_end(settings.epoch) is not None:
+        told = "closing epoch %d was cut short" % settings.epoch
+    elif end != settings.next_seq:
+        told = "journal of epoch %d ends at %d, %d are reserved" % (settings.epoch, end, settings.next_seq)
+    if told:
+        settings.close(settings.epoch, max(end, settings.next_seq), is_known=False)
+    for run in journal.runs:
+        if told or run is not current:
+            settings.close(run.epoch, run.end, is_known=False)
+    if told:
+        settings.open_epoch(max(newest, settings.epoch) + 1)
+        told += "; going on in epoch %d" % settings.epoch
+    _finish_giving_up(settings, journal)
+    return told
+
+
+def resume(settings, journal, state, slept_ms):
+    """Go on where deep sleep left off. Returns the uptime in ms, or None if RTC memory is not of this very boot."""
+    planned_ms = state.asleep_s * 1000
+    if (state.epoch, state.boot, state.counter_end) != (settings.epoch, settings.boot, settings.counter_end):
+        return None
+    if not 0 <= slept_ms <= planned_ms + planned_ms // 8 + _CLOCK_SLACK_MS:
+        return None  # RTC memory is older than it should be, or the clock was set
+    settings.resume_counter(state.next_counter)
+    run = journal.run(settings.epoch)
+    if run is not None and run.base <= state.acked_base <= run.end:
+        run.base, run.bitmap = state.acked_base, state.acked_bitmap
+    state.boot = 0  # no copy made while awake may ever be resumed: its counter would be an old one
+    state.save()
+    return state.uptime_s * 1000 + state.uptime_ms + slept_ms
+
+
+def begin_boot(settings, journal, state):
+    """Number a new boot, and forget the last one's state but its airtime."""
+    state.begin()
+    settings.begin_boot(above=max([run.last_boot for run in journal.runs] or [0]))
+
+
+def _finish_giving_up(settings, journal):
+    """After a cut between noting a loss and deleting the segment: delete it now."""
+    drop_covered_loss(settings, journal)
+    lost = settings.lost
+    if lost is not None:
+        run = journal.run(lost[0])
+        advance(run, lost[2])
+        journal.trim(run, run.base, keep_last=run.epoch == settings.epoch)
