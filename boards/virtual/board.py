@@ -103,6 +103,7 @@ class VirtualBoard:
             if self._owns_loop:
                 self._loop.close()
             self._flash.close()
+            self._nvs.close()
             self._console.close()
 
     def __enter__(self) -> Self:

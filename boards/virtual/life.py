@@ -67,7 +67,7 @@ class Life:
         self._interpreter: Interpreter | None = None
         self._repl = ReplFilter()
         self._watchdog = Watchdog(parts.clock)
-        self._timers: list[Timer] = []
+        self._timers: dict[str, Timer] = {}
         self._cause, self._wake = ResetCause.POWER_ON, WakeReason.NONE
         self._flags = 0
         self._is_ready = False
@@ -83,7 +83,7 @@ class Life:
         if self._parts.off.is_set():
             self._parts.off.clear()
             self._parts.rtc.lose_power()
-            self._parts.wiring.power_cycle()
+            self._parts.wiring.power(is_on=True)
             self._boot(ResetCause.POWER_ON)
 
     def power_cut(self) -> None:
@@ -93,7 +93,7 @@ class Life:
             self._stop()
             self._parts.nvs.lose_power()
             self._parts.rtc.lose_power()
-            self._parts.wiring.power_cycle()
+            self._parts.wiring.power(is_on=False)
             self._parts.off.set()
 
     def reset(self) -> None:
@@ -139,7 +139,7 @@ class Life:
         """No interpreter, no watchdog, no alarm clock; pins float."""
         self._end_interpreter()
         self._watchdog.stop()
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         self._typed = b""
@@ -188,7 +188,7 @@ class Life:
         self._parts.wifi.power_off()
         self._stop()
         if duration_us != _FOR_EVER:
-            self._after(duration_us, lambda: self._wake_up(WakeReason.TIMER))
+            self._after("wake", duration_us, lambda: self._wake_up(WakeReason.TIMER))
         if wake_pin is not None:
             self._look_for_wake(*wake_pin)
 
@@ -196,32 +196,30 @@ class Life:
         if self._parts.wiring.level(pin) == level:
             self._wake_up(WakeReason.PIN)
         else:
-            self._timers.append(self._loop.after(_LOOK_FOR_WAKE_S, lambda: self._look_for_wake(pin, level)))
-            del self._timers[:-2]
+            self._timers["pin"] = self._loop.after(_LOOK_FOR_WAKE_S, lambda: self._look_for_wake(pin, level))
 
     def _wake_up(self, reason: WakeReason) -> None:
         self._stop()
         self._boot(ResetCause.DEEP_SLEEP, reason)
 
     def _start_watchdog(self, timeout_ms: int) -> None:
-        was_running = self._watchdog.remaining_us() is not None
         self._watchdog.start(timeout_ms)
-        if not was_running:
-            self._look_at_watchdog()
+        self._look_at_watchdog()
 
     def _look_at_watchdog(self) -> None:
         remaining_us = self._watchdog.remaining_us()
         if remaining_us is None:
             return
         if remaining_us > 0:
-            self._after(remaining_us, self._look_at_watchdog)
+            self._after("watchdog", remaining_us, self._look_at_watchdog)
         else:
             self._restart(ResetCause.WATCHDOG)
 
-    def _after(self, duration_us: int, callback: Callable[[], None]) -> None:
-        """In board time."""
-        self._timers.append(self._loop.after(duration_us / 1e6 / self._parts.speed, callback))
-        del self._timers[:-2]
+    def _after(self, name: str, duration_us: int, callback: Callable[[], None]) -> None:
+        """In board time; replaces the timer of that name."""
+        if name in self._timers:
+            self._timers[name].cancel()
+        self._timers[name] = self._loop.after(duration_us / 1e6 / self._parts.speed, callback)
 
     # --- what the interpreter asks ---
 

@@ -37,12 +37,13 @@ class Nvs:
     """Items by (namespace, key); persisted in a JSON file after each write."""
 
     def __init__(self, path: Path, wear: FlashWear, *, size: int = 0x6000) -> None:
-        self._path = path
         self._wear = wear
         self._entries_max = (size // 4096 - 1) * _ENTRIES_PER_PAGE  # one page is always kept free
         self._committed: Items = _load(path)
         self._written: list[tuple[Place, Item | None]] = []  # since the last commit, in order; None: erased
         self._items: Items = dict(self._committed)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._file_len = os.fstat(self._fd).st_size
 
     def handlers(self) -> dict[int, rpc.Handler]:
         def get(question: bytes) -> bytes:
@@ -126,6 +127,9 @@ class Nvs:
                 self.put(namespace, key, value)
         self._settle()
 
+    def close(self) -> None:
+        os.close(self._fd)
+
     def _write(self, place: Place, item: Item | None) -> None:
         def whole() -> None:
             _put(self._items, place, item)
@@ -141,13 +145,13 @@ class Nvs:
 
     def _save(self) -> None:
         plain = [[*place, kind, base64.b64encode(value).decode()] for place, (kind, value) in self._items.items()]
-        draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps(plain))
-        os.replace(draft, self._path)
+        text = json.dumps(plain).encode().ljust(self._file_len)
+        os.pwrite(self._fd, text, 0)  # in one call, which a kill does not tear
+        self._file_len = len(text)
 
 
 def _load(path: Path) -> Items:
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return {}
     rows = json.loads(path.read_text())
     return {(namespace, key): (kind, base64.b64decode(value)) for namespace, key, kind, value in rows}

@@ -110,11 +110,14 @@ class Wiring:
             if pin in self._outputs:
                 self._outputs[pin](1)
 
-    def power_cycle(self) -> None:
-        """The board's supply was away: so was that of its chips."""
+    def power(self, *, is_on: bool) -> None:
+        """The supply of the board, and so of its chips, comes or goes."""
         self.float_pins()
         for chip in (self._chips.radio, self._chips.uart, *self._chips.i2c):
-            _power_cycle(chip)
+            if hasattr(chip, "power"):
+                chip.power(int(is_on))
+            elif is_on:
+                _power_cycle(chip)
 
     def _connect_radio(self) -> None:
         chip, pins = self._chips.radio, self._board.radio
@@ -127,6 +130,9 @@ class Wiring:
             self._inputs[pins.busy] = chip.busy
         if pins.dio1 is not None:
             self._inputs[pins.dio1] = chip.dio1
+        for name, pin in (("rxen", pins.rxen), ("txen", pins.txen)):
+            if pin is not None and hasattr(chip, name):
+                self._outputs[pin] = getattr(chip, name)
 
     def _switch_vext(self, level: int) -> None:
         assert self._board.vext is not None

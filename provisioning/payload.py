@@ -1,0 +1,35 @@
+"""What goes onto a node: the firmware and the drivers it needs, compiled to .mpy, by their paths on the node.
+
+Only boot.py and main.py stay source, as the port runs those by name. Modules for CPython are left at home.
+"""
+
+import ast
+from pathlib import Path
+
+from boards import mpy
+
+_ROOT = Path(__file__).parents[1]
+_FOR_CPYTHON = {"drivers/bus/linux.py", "drivers/bus/remote.py"}
+_RUN_BY_NAME = ("boot.py", "main.py")
+
+
+def node_files() -> dict[str, bytes]:
+    """Content by absolute path on the node. Raises boards.mpy.CompileError."""
+    files = {f"/{name}": (_ROOT / "firmware" / name).read_bytes() for name in _RUN_BY_NAME}
+    for package in ("drivers", "firmware"):
+        for source in sorted((_ROOT / package).rglob("*.py")):
+            name = source.relative_to(_ROOT).as_posix()
+            if _belongs_on_a_node(source, name):
+                files[f"/lib/{name.removesuffix('.py')}.mpy"] = mpy.compile_file(source, name=name)
+    return files
+
+
+def _belongs_on_a_node(source: Path, name: str) -> bool:
+    if name in _FOR_CPYTHON or name in {f"firmware/{run_by_name}" for run_by_name in _RUN_BY_NAME}:
+        return False
+    return source.name != "__init__.py" or not _is_docstring_only(source)
+
+
+def _is_docstring_only(source: Path) -> bool:
+    """A package needs no file on MicroPython; its docstring would only cost flash."""
+    return all(isinstance(statement, ast.Expr) for statement in ast.parse(source.read_bytes()).body)
