@@ -38,7 +38,13 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
         parts.append(Part(name="southbound.listen", run=listener.run, status=listener.status))
     if mqtt and mqtt.broker_endpoint:
         options = _broker_options(mqtt, mqtt.broker_endpoint, config.gateway.id)
-        broker = BrokerSubscription(core.intake, options, count=core.counters.add)
+        broker = BrokerSubscription(
+            core.intake,
+            options,
+            count=core.counters.add,
+            sealed_only=mqtt.sealed_only,
+            now_s=core.clock.now_s,
+        )
         parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
     if lora:
         radio = LoraRadio(
@@ -64,6 +70,7 @@ def city_parts(config: Config, core: Core) -> list[Part]:
             topic=one.topic.replace("{gateway}", config.gateway.id),
             site=config.gateway.site,
             name=one.name,
+            content=one.content,
         )
         forwarder = Forwarder(
             core.outbox,
@@ -71,7 +78,7 @@ def city_parts(config: Config, core: Core) -> list[Part]:
             city_name=one.name,
             count=core.counters.add,
             require_subscriber=one.require_subscriber,
-            ack_timeout_s=one.ack_timeout_s,
+            pack_records=one.pack_records,
         )
         parts.append(Part(name=f"city.{one.name}.session", run=city.run, status=city.status))
         parts.append(Part(name=f"city.{one.name}", run=forwarder.run, status=forwarder.status))
@@ -95,6 +102,8 @@ def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestLis
         access=access,
         tls=tls,
         allow_plaintext=mqtt.allow_plaintext,
+        max_frames_per_s=mqtt.max_frames_per_s,
+        now_s=core.clock.now_s,
     )
 
 

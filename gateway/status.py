@@ -124,7 +124,7 @@ def _exists(pid: int) -> bool:
 def overview(data_dir: Path) -> dict[str, Any]:
     """All that is known of the gateway in `data_dir`, running or not. Raises StoreError for an unreadable database."""
     last = read_status(data_dir)
-    content = dict(last.content) if last else {"state": "never run"}
+    content: dict[str, Any] = dict(last.content) if last else {"state": "never run"}
     if last and not last.is_running and content["state"] == "running":
         content["state"] = "gone"
     content["age_s"] = round(last.age_s, 1) if last else None

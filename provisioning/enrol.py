@@ -6,12 +6,20 @@ are for their owner's eyes only. Nothing here prints or logs a key.
 
 import argparse
 import json
+import os
 import re
 import secrets
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gateway.database import NAME as DATABASE
+from gateway.database import read_only
 from gateway.errors import GatewayError
+from gateway.status import read_status
 from provisioning.identity import DEFAULT_PEN, Identity, make_private_key, private_pem, public_point
 from provisioning.secret import make_secret_dir, write_secret
 
@@ -56,7 +64,7 @@ class Enrolment:
             ) from None
 
     def nvs(self) -> dict[str, bytes | int]:
-        """The node's NVS namespace "lamppost", in the order to write it: a key is never there without its epoch."""
+        """The node's NVS namespace "lamppost", in the order to write it."""
         return nvs_of(self.bundle())
 
     def _for_gateway(self) -> dict[str, object]:
@@ -68,20 +76,21 @@ class Enrolment:
             "root_key_hex": self.root_key.hex(),
             "epoch": self.epoch,
             "public_key": self.public_key,
+            "enrolled_at_s": round(time.time()),
         }
 
 
-def nvs_of(bundle: dict[str, object]) -> dict[str, bytes | int]:
-    """The NVS values of a bundle. Raises EnrolError if it is no bundle."""
+def nvs_of(bundle: Mapping[str, object]) -> dict[str, bytes | int]:
+    """The NVS values of a bundle, in the order to write them; what firmware/settings reads. Raises EnrolError."""
     try:
+        epoch = int(str(bundle["epoch"]))
         return {
-            "key": bytes.fromhex(str(bundle["root_key_hex"])),
-            "epoch": int(str(bundle["epoch"])),
-            "counter": 0,
-            "seq": 0,
-            "boot": 0,
-            "address": bytes.fromhex(str(bundle["address"])),
             "id": str(bundle["id"]).encode(),
+            "address": bytes.fromhex(str(bundle["address"])),
+            "key": bytes.fromhex(str(bundle["root_key_hex"])),
+            "epoch": epoch - (1 << 32) if epoch >> 31 else epoch,  # an i32 entry holds the bits of a u32
+            "seq": 0,
+            "counter": 0,
         }
     except (KeyError, ValueError):
         raise EnrolError("this is no node bundle; make one with `lamppost enrol`") from None
@@ -158,8 +167,13 @@ def _renewed(data_dir: Path, name: str, alias: str) -> Enrolment:
 
 
 def highest_epoch_seen(data_dir: Path, node_id: str) -> int:
-    """The highest epoch in which the gateway's database has heard the node; 0 if never."""
-    return 0
+    """The highest epoch in which the gateway's database has heard the node; 0 if never. Raises StoreError."""
+    if not (data_dir / DATABASE).exists():
+        return 0
+    seen = "SELECT epoch FROM sessions WHERE node = :node UNION SELECT epoch FROM sequences WHERE node = :node"
+    with closing(read_only(data_dir)) as connection:
+        (epoch,) = connection.execute(f"SELECT max(epoch) FROM ({seen})", {"node": node_id}).fetchone()
+    return int(epoch or 0)
 
 
 def _gateway_file(data_dir: Path, node_hash: str) -> Path:
@@ -186,6 +200,18 @@ def _read(path: Path) -> dict[str, object]:
     return dict(content)
 
 
+def _tell_gateway(data_dir: Path) -> str:
+    """Make a running gateway read the folder anew; what came of it, for a person."""
+    status = read_status(data_dir)
+    if status is None or not status.is_running:
+        return "read when the gateway starts"
+    try:
+        os.kill(status.content["pid"], signal.SIGHUP)
+    except OSError as error:
+        return f"the gateway could not be told ({error.strerror}); send SIGHUP to pid {status.content['pid']}"
+    return "the running gateway has been told"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `lamppost enrol`."""
     add = parser.add_argument
@@ -207,6 +233,7 @@ def run(args: argparse.Namespace) -> int:
     if args.renew and out.exists():  # the key pair is the node's name and stays
         made = replace(made, private_key_pem=str(_read(out).get("private_key_pem", "")))
     made.write_bundle(out)
+    told = _tell_gateway(args.data_dir)
     if args.json:
         shown = {"id": made.id, "address": made.address, "alias": made.alias, "epoch": made.epoch}
         print(json.dumps({**shown, "gateway_file": str(made.gateway_file), "bundle": str(out)}))
@@ -214,7 +241,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{'renewed' if args.renew else 'enrolled'} {made.alias}  {made.id}  address {made.address}  epoch {made.epoch}"
     )
-    print(f"for the gateway: {made.gateway_file} (a running gateway reads it at once)")
+    print(f"for the gateway: {made.gateway_file} ({told})")
     print(f"for the node:    {out} (holds its keys: keep it secret, delete it after provisioning)")
     print(f"next:            lamppost provision --port PORT --bundle {out} --config FILE")
     return 0

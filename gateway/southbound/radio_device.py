@@ -25,7 +25,7 @@ def open_device(config: LoraSouthbound) -> Device:
 
 
 def _open_virtual(path: str) -> Device:
-    remote = RemoteBoard(path)
+    remote: Any = RemoteBoard(path)
     board = remote.board()
     chip = board["radio"]
     pin = remote.Pin

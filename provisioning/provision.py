@@ -1,0 +1,151 @@
+"""Putting a node together: firmware, board file and settings on its file system, identity and key in its NVS.
+
+On a serial port through mpremote, as a technician would; a virtual board that is switched off is written directly. The
+key goes to the node in a script that mpremote runs from a file of mode 0600: never on a command line, which others see.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from boards import data as boards
+from firmware import config as node_config
+from gateway.errors import ConfigError, GatewayError
+from provisioning.enrol import EnrolError, nvs_of
+from provisioning.payload import node_files
+
+_NAMESPACE = "lamppost"
+_MPREMOTE_S = 120  # the whole firmware over a 115200 baud line takes some 20 s
+_NVS_SCRIPT = """\
+import esp32
+nvs = esp32.NVS({namespace!r})
+for name in ("key", "epoch", "counter"):  # the old ones first: a new key never meets an old counter
+    try:
+        nvs.erase_key(name)
+    except OSError:
+        pass
+nvs.commit()
+for name, value in {values!r}:
+    (nvs.set_i32 if isinstance(value, int) else nvs.set_blob)(name, value)
+    nvs.commit()
+print("stored")
+"""
+
+
+class ProvisionError(GatewayError):
+    """The node is not ready: the message says at which step, and what to do."""
+
+
+class SwitchedOffBoard(Protocol):
+    """A virtual board whose flash and NVS can be written."""
+
+    def write_files(self, files: Mapping[str, bytes]) -> None: ...
+    def set_nvs(self, namespace: str, values: Mapping[str, int | bytes]) -> None: ...
+
+
+def files_for(*, board: boards.Board, config: Mapping[str, object]) -> dict[str, bytes]:
+    """All files of a node by absolute path. Raises ConfigError for a setting that the firmware would refuse."""
+    try:
+        node_config.parse(dict(config))
+    except node_config.ConfigError as error:
+        raise ConfigError(error.key, None, str(error).removeprefix(f"{error.key}: ")) from None
+    return {
+        **{path if path.startswith("/") else f"/{path}": content for path, content in node_files().items()},
+        "/config.json": json.dumps(config).encode(),
+        "/board.json": board.to_json().encode(),
+    }
+
+
+def provision_virtual(
+    virtual: SwitchedOffBoard, *, board: boards.Board, bundle: Mapping[str, object], config: Mapping[str, object]
+) -> None:
+    """Write a virtual board. It must be off."""
+    virtual.write_files(files_for(board=board, config=config))
+    virtual.set_nvs(_NAMESPACE, nvs_of(bundle))
+
+
+def provision_port(
+    port: str, *, board: boards.Board, bundle: Mapping[str, object], config: Mapping[str, object]
+) -> None:
+    """Write a board on a serial port, and reset it. Raises ProvisionError, ConfigError, EnrolError."""
+    files, values = files_for(board=board, config=config), nvs_of(bundle)
+    with tempfile.TemporaryDirectory(prefix="lamppost-") as name:
+        folder = Path(name)  # mode 0700
+        _lay_out(folder / "node", files)
+        _say(f"copying {len(files)} files")
+        _mpremote(port, "fs", "cp", "-r", *sorted(map(str, (folder / "node").iterdir())), ":", step="copying files")
+        script = folder / "identity.py"
+        script.write_text(_NVS_SCRIPT.format(namespace=_NAMESPACE, values=list(values.items())))
+        _say("writing identity and key")
+        answer = _mpremote(port, "run", str(script), step="writing the key")
+    if "stored" not in answer:
+        raise ProvisionError(f"{port}: the key was not stored; the board said: {_last_line(answer)}")
+    _mpremote(port, "reset", step="reset")
+
+
+def _lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        place = folder / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+
+
+def _mpremote(port: str, *words: str, step: str) -> str:
+    """Run one mpremote command; what it printed."""
+    command = [sys.executable, "-m", "mpremote", "connect", port, *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_MPREMOTE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise ProvisionError(f"{port}: {step} took over {_MPREMOTE_S} s; reset the board and try again") from None
+    if done.returncode:
+        said = _last_line(done.stderr or done.stdout)
+        raise ProvisionError(f"{port}: {step} failed: {said}; hold the node's button while it starts, and try again")
+    return done.stdout
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["nothing"])[-1]
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr)
+
+
+def _read_json(path: Path, option: str) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(option, path, f"cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(option, path, f"is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(option, path, "must hold one JSON object")
+    return content
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `lamppost provision`."""
+    add = parser.add_argument
+    add("--port", required=True, metavar="PORT", help="the board's serial port, e.g. /dev/ttyACM0")
+    add("--bundle", type=Path, required=True, metavar="FILE", help="the node's secrets, from `lamppost enrol`")
+    add("--config", type=Path, required=True, metavar="FILE", help="the node's settings, its config.json")
+    add("--board", default="heltec_v3", metavar="NAME", help=f"{', '.join(boards.names())} (default: heltec_v3)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says; the exit code."""
+    bundle, config = _read_json(args.bundle, "--bundle"), _read_json(args.config, "--config")
+    try:
+        board = boards.load(args.board)
+        provision_port(args.port, board=board, bundle=bundle, config=config)
+    except boards.BoardError as error:
+        raise ConfigError("--board", args.board, str(error)) from None
+    except EnrolError as error:
+        raise ConfigError("--bundle", args.bundle, str(error)) from None
+    print(f"{bundle['alias']} ({bundle['id']}) is ready on {args.port}; the bundle {args.bundle} can be deleted")
+    return 0
