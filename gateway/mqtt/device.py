@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import socket
 from collections.abc import Awaitable
@@ -246,6 +247,14 @@ class DeviceConnection(Connection):
 def assigned_client_id() -> str:
     """A name for a client that brought none; unique while we run."""
     return f"lamppost-{next(_assigned)}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address of a peer is on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _capabilities(limits: ListenerLimits) -> Properties:

@@ -1,0 +1,86 @@
+"""The native city platform: SenML packs over MQTT 5, QoS 1. Keeps the session; the forwarder decides what is sent."""
+
+import asyncio
+from typing import Literal
+from urllib.parse import quote
+
+from gateway.city.platform import PackRefused
+from gateway.errors import CityError
+from gateway.mqtt.client import ClientOptions
+from gateway.mqtt.errors import PacketError, SessionError
+from gateway.mqtt.link import Link
+from gateway.mqtt.properties import Properties
+from gateway.mqtt.session import Session
+from gateway.senml import Pack
+
+_MOST_IN_FLIGHT = 200  # of ours, also where the broker would take 65,535: each costs memory until it is answered
+
+
+class MqttCity:
+    """One broker of one city.
+
+    topic    template; {site} and {node} are filled in, percent-encoded, so that neither can add a level or a wildcard
+    content  "json" or "cbor"
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        *,
+        topic: str = "city/{site}/{node}/senml",
+        site: str,
+        name: str = "city",
+        content: Literal["json", "cbor"] = "json",
+    ) -> None:
+        self._topic = topic.replace("{site}", encoded(site))
+        self.content = content
+        self._link = Link(options, name=f"city {name}")
+        self._session: Session | None = None
+        self._is_ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep a session until cancelled; every outage is a state, and is tried again."""
+        await self._link.run(self._serve)
+
+    async def ready(self) -> None:
+        await self._is_ready.wait()
+
+    @property
+    def window(self) -> int:
+        return min(self._session.receive_maximum, _MOST_IN_FLIGHT) if self._session else 1
+
+    async def publish(self, pack: Pack) -> int:
+        session = self._session
+        if session is None:
+            raise CityError(f"no connection: {self._link.state}")
+        properties = Properties(content_type=pack.content_type, user_properties=list(pack.properties))
+        if pack.content_type.endswith("+json"):
+            properties["payload_format"] = 1
+        try:
+            return await session.publish(self.topic_of(pack.node), pack.payload, properties)
+        except SessionError as error:
+            raise CityError(str(error)) from None
+        except PacketError as error:
+            raise PackRefused(str(error)) from None
+
+    def topic_of(self, node: str) -> str:
+        """The topic for a node's packs."""
+        return self._topic.replace("{node}", encoded(node))
+
+    def status(self) -> dict[str, object]:
+        """What `gateway status` shows."""
+        return {**self._link.status(), "in_flight": self._session.in_flight if self._session else 0}
+
+    async def _serve(self, session: Session) -> None:
+        self._session = session
+        self._is_ready.set()
+        try:
+            await session.wait_closed()
+        finally:
+            self._is_ready.clear()
+            self._session = None
+
+
+def encoded(name: str) -> str:
+    """A name as one topic level: + # / and NUL are percent-encoded; colons stay, as in urn:dev:os:32473-q7c2f0zk."""
+    return quote(name, safe=":-._~")

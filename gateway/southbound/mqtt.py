@@ -1,0 +1,279 @@
+"""The MQTT way in: devices connect to our listener, or publish at an external broker where we subscribe.
+
+Both take the same topics: `n/<address>/up` carries a sealed node frame, `up/<device>/senml` a third party's SenML.
+Each message goes to the intake, and its PUBACK waits for the intake's verdict, which follows the commit. The answer to
+a node goes out on `n/<address>/down`. Who a device is, is the topic level; who may use it, the access list (or the
+broker's).
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from ssl import SSLContext
+from types import TracebackType
+
+from gateway.endpoint import Endpoint
+from gateway.intake import Intake, Message, Verdict
+from gateway.mqtt import codes
+from gateway.mqtt.access import AccessList, Peer
+from gateway.mqtt.client import ClientOptions
+from gateway.mqtt.device import ListenerLimits, Origin, assigned_client_id, is_loopback
+from gateway.mqtt.errors import SessionError
+from gateway.mqtt.link import Link
+from gateway.mqtt.listener import Listener
+from gateway.mqtt.packet import Connect, Publish
+from gateway.mqtt.session import Session
+from gateway.uplinks import Uplink
+
+FRAME_FILTER = "n/+/up"
+SENML_FILTER = "up/+/senml"
+_FRAME_TOPIC = re.compile(r"n/[0-9a-f]{4}/up")
+_SENML_TOPIC = re.compile(r"up/([^/]{1,128})/senml")
+_NODE_CLIENT_ID = re.compile(r"n-([0-9a-f]{4})-[0-9a-f]{8}")
+_LONGEST_FRAME = 255
+_PASSWORD_CHECKS = 4  # at one time: each takes a thread, 16 MiB and some 40 ms
+_BUCKETS_KEPT = 4_096
+
+# Refusals that are about who is speaking; every other is about what was said.
+_NOT_AUTHORISED = frozenset(
+    ("unknown_node", "bad_tag", "replayed", "stale_epoch", "senml_foreign_name", "not_authorised", "retained")
+)
+
+
+class Ingest:
+    """One message in, one reason code out. What listener and broker subscription share.
+
+    count       called with the name of each counter that moves
+    downlink    sends a node's answer: topic, payload
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        count: Callable[[str], None],
+        downlink: Callable[[str, bytes], object],
+        max_frames_per_s: float,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._intake = intake
+        self._count = count
+        self._downlink = downlink
+        self._rate = FrameRate(max_frames_per_s)
+        self._now_s = now_s
+
+    async def take(self, packet: Publish, peer: Peer) -> int | None:
+        """Hand one message to the intake; its PUBACK's code once it is stored, None if the sender must keep it."""
+        if _FRAME_TOPIC.fullmatch(packet.topic):
+            return await self._take_frame(packet, peer)
+        senml = _SENML_TOPIC.fullmatch(packet.topic)
+        if senml is None:
+            return self._refuse("mqtt_refused_topic", codes.NOT_AUTHORISED)
+        if not peer.is_private:
+            return self._refuse("mqtt_refused_plaintext", codes.NOT_AUTHORISED)
+        if not peer.may_speak_for(senml[1]):
+            return self._refuse("mqtt_refused_device", codes.NOT_AUTHORISED)
+        return await self._take_senml(packet, peer, senml[1])
+
+    async def _take_frame(self, packet: Publish, peer: Peer) -> int | None:
+        if packet.retain:
+            return self._refuse("mqtt_retained_ignored", codes.NOT_AUTHORISED)
+        if not 0 < len(packet.payload) <= _LONGEST_FRAME:
+            return self._refuse("mqtt_refused_frame_size", codes.PAYLOAD_FORMAT_INVALID)
+        if not self._rate.admits(peer.client_id):
+            return self._refuse("mqtt_rate_limited", codes.QUOTA_EXCEEDED)
+        verdict = await self._intake.submit(Uplink(frame=packet.payload, bearer="mqtt", received_at_s=self._now_s()))
+        if verdict.downlink is not None and verdict.address is not None:
+            self._downlink(f"n/{verdict.address:04x}/down", verdict.downlink)
+        return _code_of(verdict)
+
+    async def _take_senml(self, packet: Publish, peer: Peer, device: str) -> int | None:
+        told = packet.properties or {}
+        record_ids = [value for name, value in told.get("user_properties", ()) if name == "record-id"]
+        message = Message(
+            device=device,
+            payload=packet.payload,
+            content_type=told.get("content_type"),
+            record_id=record_ids[0] if record_ids else None,
+            received_at_s=self._now_s(),
+            assurance=peer.assurance,
+            retained=packet.retain,
+            repeated=packet.dup,
+        )
+        return _code_of(await self._intake.submit_senml(message))
+
+    def _refuse(self, counter: str, code: int) -> int:
+        self._count(counter)
+        return code
+
+
+def _code_of(verdict: Verdict) -> int | None:
+    if verdict.retry:
+        return None
+    if verdict.accepted:
+        return codes.SUCCESS
+    return codes.NOT_AUTHORISED if verdict.reason in _NOT_AUTHORISED else codes.PAYLOAD_FORMAT_INVALID
+
+
+class FrameRate:
+    """How many sealed frames a sender may send: a bucket per client id, filled again by `per_s` frames a second."""
+
+    def __init__(self, per_s: float, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._per_s = per_s
+        self._clock_s = clock_s
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def admits(self, client_id: str) -> bool:
+        now_s = self._clock_s()
+        left, at_s = self._buckets.get(client_id, (self._per_s, now_s))
+        left = min(self._per_s, left + (now_s - at_s) * self._per_s)
+        if client_id not in self._buckets and len(self._buckets) >= _BUCKETS_KEPT:
+            self._buckets.clear()
+        self._buckets[client_id] = (left - 1 if left >= 1 else left, now_s)
+        return left >= 1
+
+
+class IngestListener:
+    """Devices and nodes connect to us. Bound while entered; `run` serves.
+
+    access           who may connect; None: anybody, and what they send is passed on as assurance "none"
+    allow_plaintext  take readable SenML from other machines without TLS
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        endpoint: Endpoint,
+        *,
+        count: Callable[[str], None],
+        access: AccessList | None = None,
+        tls: SSLContext | None = None,
+        allow_plaintext: bool = False,
+        max_frames_per_s: float = 50,
+        limits: ListenerLimits | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint = endpoint
+        self._access = access or AccessList.anonymous()
+        self._allow_plaintext = allow_plaintext
+        self._password_checks = asyncio.Semaphore(_PASSWORD_CHECKS)
+        self._listener = Listener(
+            endpoint, on_publish=self._on_publish, policy=self, count=count, limits=limits, tls=tls
+        )
+        self._ingest = Ingest(
+            intake,
+            count=count,
+            downlink=self._listener.publish,
+            max_frames_per_s=max_frames_per_s,
+            now_s=now_s,
+        )
+
+    async def __aenter__(self) -> "IngestListener":
+        await self._listener.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._listener.__aexit__(kind, error, trace)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once entered; useful if the endpoint asked for port 0."""
+        return self._listener.port
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        await self._listener.run()
+
+    def status(self) -> dict[str, object]:
+        """What `gateway status` shows."""
+        return {"endpoint": str(self._endpoint), "state": "listening", "clients": self._listener.clients}
+
+    async def admit(self, connect: Connect, origin: Origin) -> Peer | int:
+        """Who this is (listener.Policy). A node needs no password: its frames are sealed, and only they are taken."""
+        client_id = connect.client_id or assigned_client_id()
+        is_private = origin.is_tls or self._allow_plaintext or is_loopback(origin.host)
+        if origin.certificate_name is not None:
+            devices = self._access.devices_of(origin.certificate_name) or frozenset((origin.certificate_name,))
+            return Peer(client_id, origin.certificate_name, devices, "mtls", is_private)
+        if self._access.is_anonymous:
+            return Peer(client_id, is_private=is_private)
+        if connect.username is None:
+            return Peer(client_id, devices=frozenset(), is_private=is_private)
+        async with self._password_checks:
+            is_right = await asyncio.to_thread(self._access.check, connect.username, connect.password or b"")
+        if not is_right:
+            return codes.BAD_CREDENTIALS
+        return Peer(client_id, connect.username, self._access.devices_of(connect.username), "password", is_private)
+
+    def may_subscribe(self, peer: Peer, topic: str) -> int:
+        """A node may hear its own downlinks, and nobody anything else (listener.Policy)."""
+        node = _NODE_CLIENT_ID.fullmatch(peer.client_id)
+        return codes.SUCCESS if node and topic == f"n/{node[1]}/down" else codes.NOT_AUTHORISED
+
+    async def _on_publish(self, packet: Publish, peer: Peer) -> int | None:
+        return await self._ingest.take(packet, peer)
+
+
+class BrokerSubscription:
+    """We subscribe at an external broker. What it acknowledged and has not handed to us is the broker's, not ours.
+
+    options      fixed client id, clean_start False and a session expiry, so that it keeps messages while we are away
+    sealed_only  hear node frames alone
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        options: ClientOptions,
+        *,
+        count: Callable[[str], None],
+        sealed_only: bool = False,
+        max_frames_per_s: float = 5_000,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._count = count
+        self._filters = [FRAME_FILTER] if sealed_only else [FRAME_FILTER, SENML_FILTER]
+        self._peer = Peer(options.client_id)
+        self._session: Session | None = None
+        self._link = Link(options, name="southbound broker", on_message=self._on_message)
+        self._ingest = Ingest(
+            intake, count=count, downlink=self._send_downlink, max_frames_per_s=max_frames_per_s, now_s=now_s
+        )
+
+    async def run(self) -> None:
+        """Hear until cancelled; every outage of the broker is a state, and is tried again."""
+        await self._link.run(self._serve)
+
+    def status(self) -> dict[str, object]:
+        """What `gateway status` shows."""
+        note = "what the broker acknowledged and has not handed over is kept by the broker"
+        return {**self._link.status(), "note": note}
+
+    async def _serve(self, session: Session) -> None:
+        self._session = session
+        try:
+            granted = await session.subscribe(self._filters, qos=1)
+            for topic_filter, code in zip(self._filters, granted, strict=True):
+                if code != 1:
+                    what = codes.name_of(code) if code >= 0x80 else f"QoS {code}, which may lose messages"
+                    raise SessionError(
+                        "not_authorised", f"subscribing to {topic_filter}: {what}; check its access list"
+                    )
+            await session.wait_closed()
+        finally:
+            self._session = None
+
+    async def _on_message(self, packet: Publish) -> int | None:
+        return await self._ingest.take(packet, self._peer)
+
+    def _send_downlink(self, topic: str, payload: bytes) -> None:
+        if self._session is None:
+            self._count("mqtt_downlinks_dropped")
+            return
+        try:
+            self._session.publish_unacknowledged(topic, payload)
+        except SessionError:
+            self._count("mqtt_downlinks_dropped")
