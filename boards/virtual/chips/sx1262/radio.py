@@ -114,10 +114,9 @@ class RadioCore:
         if not self._start_synthesiser():
             return
         self._enter(Mode.TX)
-        self._set_timer(timeout_steps)
         waveform = settings.waveform(self.registers.sync_word())
         length, base = settings.packet.payload_len, settings.tx_base
-        self._sending = self._air.begin(
+        sending = self._air.begin(
             sender=self.name,
             position_m=self.position_m,
             power_dbm=self.front_end.radiated_dbm(settings, self.registers),
@@ -132,7 +131,9 @@ class RadioCore:
             modulation_loss_db=errata.modulation_loss_db(self.registers, waveform),
             has_wrong_iq_bit=errata.has_wrong_iq_bit(self.registers, waveform.is_inverted),
         )
-        self._announce_end(self._sending)
+        self._set_timer(timeout_steps)
+        self._end_early(sending)
+        self._sending = sending
 
     def transmit_noise(self, *, is_preamble: bool) -> None:
         """SetTxContinuousWave and SetTxInfinitePreamble: to others both are noise until the chip leaves TX."""
@@ -296,7 +297,7 @@ class RadioCore:
         else:
             self.raise_irq(Irq.TIMEOUT)
 
-    def _announce_end(self, sending: Transmission) -> None:
+    def _end_early(self, sending: Transmission) -> None:
         """A timer that will end a transmission early is known to the air at once: nobody may learn it too late."""
         for timer_us in (self._deadline_us, self.stray_timer.fires_us):
             if timer_us is not None:
