@@ -7,12 +7,16 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--nodes", type=int, default=4, metavar="N", help="virtual nodes, half LoRa, half MQTT (default 4)")
+    parser.add_argument(
+        "--nodes", type=int, default=4, metavar="N", help="virtual nodes, half LoRa, half MQTT (default 4)"
+    )
     parser.add_argument("--duration", type=float, default=60, metavar="S", help="seconds they report (default 60)")
     parser.add_argument(
         "--outage", type=float, default=15, metavar="S", help="seconds in the middle without the city (default 15)"
     )
-    parser.add_argument("--city", metavar="URL", help="a city broker of yours, mqtt://host:port (default: one of our own)")
+    parser.add_argument(
+        "--city", metavar="URL", help="a city broker of yours, mqtt://host:port (default: one of our own)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures and every record id here")
     parser.add_argument("--keep", metavar="DIR", help="keep flash images, gateway data and logs in this new folder")
 

@@ -1,8 +1,9 @@
 """A file layer under SQLite that remembers what was not synced, so that a test can take it away.
 
-`watch(folder)` runs in the process under test, before it opens a database. It registers an SQLite VFS as the default one, which hands
-everything to the ordinary VFS and notes each write in `folder` until the file is synced. After that process was killed, `lose(folder)`
-in the test turns the files into what a power cut could have left: each write that was never synced is kept, dropped or torn at a sector.
+`watch(folder)` runs in the process under test before it opens a database. It registers an SQLite VFS as the default,
+which hands everything to the ordinary VFS and notes each write in `folder` until the file is synced. After that process
+was killed, `lose(folder)` in the test turns the files into what a power cut could have left: each write that was never
+synced is kept, dropped or torn at a sector.
 
 The store under test uses the standard library's sqlite3 and knows nothing of this.
 Source: sqlite.org/vfs.html, sqlite.org/c3ref/io_methods.html.
@@ -196,7 +197,7 @@ def lose(folder: Path, chance: random.Random) -> int:
 
 
 def _read_notes(raw: bytes) -> list[tuple[int, int, bytes, bytes | None]]:
-    """(offset, size before, old bytes, new bytes or None for a truncation); a note that the kill tore was never written through."""
+    """(offset, size before, old, new or None for a truncation). What a torn note tells of was never written through."""
     records: list[tuple[int, int, bytes, bytes | None]] = []
     at = 0
     while at + _RECORD.size <= len(raw):
