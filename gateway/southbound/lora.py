@@ -74,7 +74,7 @@ class LoraRadio:
                 try:
                     await self._open_and_serve(submissions)
                 except (RadioError, BusError, OSError) as error:
-                    self._enter("missing", str(error))
+                    self._enter("missing", getattr(error, "strerror", None) or str(error))
                     self._count("lora_radio_failures", 1)
                 if time.monotonic() - started_s > _LONGEST_PAUSE_S:
                     pause_s = _FIRST_PAUSE_S  # it had worked

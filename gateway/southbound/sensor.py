@@ -47,7 +47,7 @@ class GatewaySensor:
                 await self._measure(driver)
             except (SensorError, linux.BusError, OSError) as error:
                 driver = None
-                self._enter("missing", str(error))
+                self._enter("missing", getattr(error, "strerror", None) or str(error))
                 self._count("sensor_failures", 1)
             due_s = max(due_s + self._config.period_s, loop.time())
             await asyncio.sleep(due_s - loop.time())
