@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_GOOD = {"starting", "receiving", "measuring", "listening", "connected", "delivering", "idle", "waiting", "running"}
+_GOOD = {
+    "starting",
+    "connecting",
+    "receiving",
+    "measuring",
+    "listening",
+    "connected",
+    "delivering",
+    "idle",
+    "waiting",
+    "running",
+}
 _BROKER_NOTE = (
     "southbound.mqtt.broker: what devices published there and the broker acknowledged is the broker's "
     "until it hands it to us; {connection}. Its queue limits and its disk decide what survives there"
@@ -18,7 +29,9 @@ def problems(status: Mapping[str, Any]) -> list[str]:
 def notes(status: Mapping[str, Any]) -> list[str]:
     """One line per thing to know, though it is as it should be."""
     broker = status.get("parts", {}).get("southbound.broker")
-    found = list(status.get("notices", []))
+    found = [*status.get("notices", []), *status.get("store", {}).get("notices", [])]
+    if not status.get("clock", {}).get("is_trusted", True):
+        found.append("the clock of this machine is wrong; records say so. Set it, or let it reach a time server")
     if broker is not None:
         state = f"we are {broker.get('state')} there"
         found.append(_BROKER_NOTE.format(connection=state))
@@ -35,14 +48,16 @@ def _agent(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _promise(status: Mapping[str, Any]) -> Iterator[str]:
-    for city in status.get("cities", []):
+    for name, city in status.get("cities", {}).items():
         if not city["holds"]:
-            yield f"city {city['name']}: the counts of records do not add up; please report it with status --json"
+            yield f"city {name}: the counts of records do not add up; please report it with status --json"
 
 
 def _disk(status: Mapping[str, Any]) -> Iterator[str]:
-    if status.get("trouble"):
-        yield f"nothing is being stored ({status['trouble']}); nodes and devices keep their readings. Free some space"
+    trouble = status.get("store", {}).get("trouble")
+    if trouble and status["state"] == "running":
+        yield f"nothing is being stored ({trouble}); nodes and devices keep their readings. Free some space (df)"
+    yield from status.get("nodes", {}).get("problems", [])
 
 
 def _parts(status: Mapping[str, Any]) -> Iterator[str]:
@@ -50,5 +65,5 @@ def _parts(status: Mapping[str, Any]) -> Iterator[str]:
         return
     for name, part in status.get("parts", {}).items():
         if part.get("state", "running") not in _GOOD:
-            detail = part.get("detail")
+            detail = part.get("detail") or part.get("last_refusal")
             yield f"{name} is {part['state']}{f': {detail}' if detail else ''}"

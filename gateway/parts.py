@@ -70,7 +70,7 @@ def city_parts(config: Config, core: Core) -> list[Part]:
             topic=one.topic.replace("{gateway}", config.gateway.id),
             site=config.gateway.site,
             name=one.name,
-            content=one.content,
+            content="cbor" if one.content == "cbor" else "json",
         )
         forwarder = Forwarder(
             core.outbox,

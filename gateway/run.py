@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from gateway import log as logs
 from gateway.config import Config, add_config_argument, load
 from gateway.core import Core, open_core
+from gateway.outbox_bounds import Limits
 from gateway.parts import Part, city_parts, open_southbound
 from gateway.status import StatusFile, gather
 
@@ -41,7 +42,7 @@ async def serve(config: Config, *, stop: asyncio.Event, reload: asyncio.Event) -
 
 async def _move(config: Config, core: Core, parts: list[Part], *, stop: asyncio.Event, reload: asyncio.Event) -> None:
     """Hear and deliver. Ends with every task, before the disk does."""
-    status = StatusFile(config.gateway.data_dir, lambda: gather(config, core.status(), parts))
+    status = StatusFile(config.gateway.data_dir, lambda: gather(config, core.status, parts))
     async with asyncio.TaskGroup() as moving:
         tasks = [moving.create_task(part.run(), name=part.name) for part in parts]
         tasks.append(moving.create_task(status.run(), name="status"))
@@ -68,9 +69,11 @@ def _open_core(config: Config) -> AbstractAsyncContextManager[Core]:
         gateway_id=config.gateway.id,
         cities=[city.name for city in config.city],
         window_s=config.edge.window_s,
-        max_records=config.outbox.max_records,
-        max_bytes=config.outbox.max_bytes,
-        min_free_bytes=config.outbox.min_free_bytes,
+        limits=Limits(
+            max_records=config.outbox.max_records,
+            max_bytes=config.outbox.max_bytes,
+            min_free_bytes=config.outbox.min_free_bytes,
+        ),
     )
 
 

@@ -10,9 +10,9 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,15 +36,17 @@ class StatusFile:
 
     name = "status"
 
-    def __init__(self, data_dir: Path, gather: Callable[[], Mapping[str, object]]) -> None:
+    def __init__(self, data_dir: Path, gather: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
         self._data_dir = data_dir
         self._gather = gather
+        self._last: Mapping[str, object] = {}
         self._is_failing = False
 
     async def run(self) -> None:
         """Serve until cancelled; the last file says that the agent has stopped."""
         try:
             while True:
+                self._last = await self._gather()
                 self._write(state="running")
                 await asyncio.sleep(_PERIOD_S)
         finally:
@@ -57,7 +59,7 @@ class StatusFile:
             "boot_id": _BOOT_ID.read_text().strip(),
             "written_at_s": round(time.time(), 3),
             "since_boot_s": round(time.clock_gettime(time.CLOCK_BOOTTIME), 3),
-            **self._gather(),
+            **self._last,
         }
         new = self._data_dir / f".{_FILE}.new"
         try:
@@ -80,8 +82,14 @@ class Part(Protocol):
     def status(self) -> Callable[[], Mapping[str, object]]: ...
 
 
-def gather(config: Config, core: Mapping[str, object], parts: Sequence[Part]) -> dict[str, object]:
+async def gather(
+    config: Config, core_status: Callable[[], Awaitable[Mapping[str, object]]], parts: Sequence[Part]
+) -> dict[str, object]:
     """What goes into the file beside who wrote it."""
+    try:
+        core = await core_status()
+    except StoreError as error:
+        core = {"store": {"trouble": str(error), "notices": []}}
     return {
         "gateway": config.gateway.id,
         "site": config.gateway.site,
@@ -141,7 +149,7 @@ def _stored(data_dir: Path) -> dict[str, Any]:
     except StoreError as error:
         if (data_dir / "lamppost.db").exists():
             raise
-        return {"cities": [], "heard": [], "stored": str(error)}
+        return {"cities": {}, "heard": [], "notices": [str(error)]}
     with closing(connection):
         try:
             return {"cities": _cities(connection), "heard": _heard(connection)}
@@ -149,13 +157,12 @@ def _stored(data_dir: Path) -> dict[str, Any]:
             raise translated(error) from None
 
 
-def _cities(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    found = []
+def _cities(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    found = {}
     for row in audit_rows(db):
         backlog = backlog_of(db, row.city)
-        counts = {key: value for key, value in asdict(row).items() if key != "city"}
-        oldest = {"stored_bytes": backlog.bytes, "oldest_at_s": backlog.oldest_at_s}
-        found.append({"name": row.city, "holds": row.holds, **counts, **oldest})
+        waiting = {"backlog": backlog.records, "backlog_bytes": backlog.bytes, "oldest_at_s": backlog.oldest_at_s}
+        found[row.city] = row.as_dict() | waiting
     return found
 
 

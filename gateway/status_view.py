@@ -9,12 +9,14 @@ _GONE = ("evicted", "expired", "thinned", "damaged", "refused")
 def lines(status: Mapping[str, Any], *, now_s: float) -> Iterator[str]:
     """The page, line by line."""
     yield from _head(status)
-    for city in status["cities"]:
-        yield from _city(city, status, now_s)
-    for name, part in status.get("parts", {}).items():
-        if not name.startswith("city."):
-            yield from _part(name, part)
+    for name, city in status["cities"].items():
+        yield from _city(name, city, status, now_s)
+    if status["state"] == "running":
+        for name, part in status["parts"].items():
+            if not name.startswith("city."):
+                yield from _part(name, part)
     yield from _nodes(status, now_s)
+    yield from _dropped(status)
     for problem in status["problems"]:
         yield f"PROBLEM  {problem}"
     for note in status["notes"]:
@@ -28,12 +30,12 @@ def _head(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"{who}: {status['state']}{pid}{age}"
 
 
-def _city(city: Mapping[str, Any], status: Mapping[str, Any], now_s: float) -> Iterator[str]:
+def _city(name: str, city: Mapping[str, Any], status: Mapping[str, Any], now_s: float) -> Iterator[str]:
     parts = status.get("parts", {})
-    session = parts.get(f"city.{city['name']}.session", {}) if status["state"] == "running" else {}
+    session = parts.get(f"city.{name}.session", {}) if status["state"] == "running" else {}
     oldest = f", oldest {_ago(now_s - city['oldest_at_s'])}" if city["oldest_at_s"] else ""
     state = f"{session['state']}, " if "state" in session else ""
-    yield f"city {city['name']}: {state}{city['stored']} waiting ({_size(city['stored_bytes'])}{oldest})"
+    yield f"city {name}: {state}{city['backlog']} waiting ({_size(city['backlog_bytes'])}{oldest})"
     unheard = f" ({city['unheard']} unheard)" if city["unheard"] else ""
     gone = " + ".join(f"{name} {city[name]}" for name in ("stored", *_GONE))
     yield (
@@ -56,6 +58,14 @@ def _nodes(status: Mapping[str, Any], now_s: float) -> Iterator[str]:
         yield "nodes: none heard yet"
     for node in status["heard"]:
         yield f"node {node['node']}: heard {_ago(now_s - node['heard_at_s'])} ago, epoch {node['epoch']}"
+
+
+def _dropped(status: Mapping[str, Any]) -> Iterator[str]:
+    """What was not taken or not answered, by reason."""
+    counters = status.get("counters", {})
+    told = [f"{name} {count}" for name, count in counters.items() if "refused" in name or "skipped" in name]
+    if told:
+        yield f"since the database was made: {', '.join(told)}"
 
 
 def _ago(seconds: float) -> str:

@@ -119,6 +119,8 @@ def _explain(error: Exception) -> int:
     """One line for a person; the traceback of what we did not foresee goes to a file."""
     from gateway.errors import ConfigError, GatewayError
 
+    while isinstance(error, ExceptionGroup):  # of a task group: the first is as good as any
+        error = error.exceptions[0]
     if isinstance(error, ConfigError):
         print(f"lamppost: {error}", file=sys.stderr)
         return EDIT

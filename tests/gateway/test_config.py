@@ -30,6 +30,8 @@ LORA = '\n[southbound.lora]\ndevice = "virtual:/run/radio.sock"\n'
 SENSOR = '\n[[sensor]]\nkind = "bme280"\nbus = "i2c:1"\n'
 CITY = '\n[[city]]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:1885"\ntopic = "t/{node}"\n'
 
+TEMPLATE = template().splitlines()
+
 
 def test_contract_file_is_read_with_its_defaults() -> None:
     config = parse(MINIMAL)
@@ -150,15 +152,13 @@ def keys_of(cls: Any) -> set[str]:
 
 
 def test_template_shows_every_key() -> None:
-    shown = {line.lstrip("#").split(" = ")[0] for line in template().splitlines() if " = " in line}
+    shown = {line.lstrip("#").split(" = ")[0] for line in TEMPLATE if " = " in line}
     assert keys_of(Config) <= shown
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in template().splitlines() if line.startswith("#") and line[1:2].islower()]
-)
+@pytest.mark.parametrize("line", [line for line in TEMPLATE if line.startswith("#") and line[1:2].islower()])
 def test_template_line_alone_is_read_or_says_what_else_it_needs(line: str) -> None:
-    text = "\n".join(one[1:] if one == line or _opens_table_of(one, line) else one for one in template().splitlines())
+    text = "\n".join(one[1:] if one == line or _opens_table_of(one, line) else one for one in TEMPLATE)
     assert re.search("^$|missing|needs", mistake(text))
 
 
@@ -172,7 +172,6 @@ def mistake(text: str) -> str:
 
 
 def _opens_table_of(one: str, line: str) -> bool:
-    lines = template().splitlines()
-    before = lines[: lines.index(line)]
+    before = TEMPLATE[: TEMPLATE.index(line)]
     opener = next(other for other in reversed(before) if other.lstrip("#").startswith("["))
     return one == opener and one.startswith("#")
