@@ -1,0 +1,1 @@
+"""Delivering to the city: real brokers, broken links, refusals."""

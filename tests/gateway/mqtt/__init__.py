@@ -1,0 +1,1 @@
+"""Codec, client session and listener, against the real other side."""
