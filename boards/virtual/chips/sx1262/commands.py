@@ -10,6 +10,7 @@ from functools import partial
 from boards.virtual.chips.sx1262 import errata, front_end, modes
 from boards.virtual.chips.sx1262.modes import Mode
 from boards.virtual.chips.sx1262.radio import NotPossibleError, RadioCore
+from boards.virtual.chips.sx1262.receiver import rssi_byte
 from boards.virtual.chips.sx1262.registers import OCP
 from boards.virtual.chips.sx1262.settings import (
     GFSK,
@@ -155,7 +156,7 @@ def _write_register(radio: RadioCore, params: bytes) -> None:
     address = _number(params[:2])
     for i, value in enumerate(params[2:]):
         radio.registers.write(address + i, value)
-        radio.stray_timer.register_written(address + i, value)
+        radio.timers.stray.register_written(address + i, value)
 
 
 def _write_buffer(radio: RadioCore, params: bytes) -> None:
@@ -235,7 +236,7 @@ def _read_buffer(radio: RadioCore, params: bytes) -> Callable[[int], int]:
 
 
 def _rssi(radio: RadioCore) -> bytes:
-    return bytes((max(0, min(255, round(-2 * radio.rssi_dbm()))),))
+    return bytes((rssi_byte(radio.rssi_dbm()),))
 
 
 def _word(value: int) -> bytes:

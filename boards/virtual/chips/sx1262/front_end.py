@@ -7,6 +7,7 @@ oscillator costs everything.
 from dataclasses import dataclass
 
 from boards.virtual.chips.sx1262 import errata
+from boards.virtual.chips.sx1262.modes import DeviceError
 from boards.virtual.chips.sx1262.registers import OCP, RX_GAIN, RX_GAIN_BOOSTED, Registers
 from boards.virtual.chips.sx1262.settings import PowerAmplifier, Settings
 
@@ -59,20 +60,11 @@ class FrontEnd:
         self._image_mhz = (4 * low, 4 * high)
         self._calibrated |= CALIBRATE_IMAGE
 
-    def oscillator_runs(self, settings: Settings) -> bool:
-        """False: a TCXO without its supply, with too little voltage, or given too little time."""
-        needed_v = self.fitting.tcxo_v
-        if needed_v is None:
-            return True
-        if settings.tcxo_code is None:
-            return False
-        return TCXO_V[settings.tcxo_code] >= needed_v and settings.tcxo_delay_us >= TCXO_START_US
-
-    def synthesiser_locks(self, settings: Settings) -> bool:
-        if settings.uses_dcdc and not self.fitting.has_dcdc:
-            return False
-        in_range = settings.freq_hz is not None and 150_000_000 <= settings.freq_hz <= 960_000_000
-        return in_range and bool(self._calibrated & CALIBRATE_PLL)
+    def fault(self, settings: Settings, *, synthesiser: bool) -> DeviceError | None:
+        """What keeps the oscillator, and with it the synthesiser, from running; None if nothing does."""
+        if not self._oscillator_runs(settings):
+            return DeviceError.XOSC_START
+        return DeviceError.PLL_LOCK if synthesiser and not self._synthesiser_locks(settings) else None
 
     def noise_figure_db(self, settings: Settings, registers: Registers) -> float:
         figure_db = _NOISE_FIGURE_DB
@@ -95,6 +87,21 @@ class FrontEnd:
         chip_dbm = asked_dbm - (_POWER_RANGE_DBM[1] - _most_dbm(settings.pa))
         chip_dbm = min(chip_dbm, _ocp_limit_dbm(registers)) - errata.clamp_loss_db(registers)
         return chip_dbm + self._switched_dbi(settings, is_open=bool(self.txen) or not self.fitting.needs_txen)
+
+    def _oscillator_runs(self, settings: Settings) -> bool:
+        """False: a TCXO without its supply, with too little voltage, or given too little time."""
+        needed_v = self.fitting.tcxo_v
+        if needed_v is None:
+            return True
+        if settings.tcxo_code is None:
+            return False
+        return TCXO_V[settings.tcxo_code] >= needed_v and settings.tcxo_delay_us >= TCXO_START_US
+
+    def _synthesiser_locks(self, settings: Settings) -> bool:
+        if settings.uses_dcdc and not self.fitting.has_dcdc:
+            return False
+        in_range = settings.freq_hz is not None and 150_000_000 <= settings.freq_hz <= 960_000_000
+        return in_range and bool(self._calibrated & CALIBRATE_PLL)
 
     def _switched_dbi(self, settings: Settings, *, is_open: bool) -> float:
         is_turned = settings.dio2_is_rf_switch or not self.fitting.needs_dio2_switch

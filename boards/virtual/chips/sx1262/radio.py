@@ -14,6 +14,7 @@ from boards.virtual.chips.sx1262.modes import CommandStatus, DeviceError, Irq, M
 from boards.virtual.chips.sx1262.receiver import Happening, Receiver, Reception, Window
 from boards.virtual.chips.sx1262.registers import Registers
 from boards.virtual.chips.sx1262.settings import Settings
+from boards.virtual.chips.sx1262.timers import Timers
 from boards.virtual.clock import Clock
 from boards.virtual.hearing import Ear, Jam, Transmission
 from boards.virtual.waveform import Packet
@@ -37,8 +38,7 @@ class RadioCore:
         self._receiver: Receiver | None = None
         self._sending: Transmission | None = None
         self._carrier: Jam | None = None
-        self._deadline_us: int | None = None
-        self._symbol_deadline_us: int | None = None
+        self.timers = Timers()
         self._cad_ends_us: int | None = None
         self._is_continuous = False
         self._rx_pointer = 0
@@ -53,7 +53,7 @@ class RadioCore:
         self._stop()
         self.settings, self.registers = Settings(), Registers()
         self.buffer = bytearray(256)
-        self.stray_timer = errata.StrayTimer()
+        self.timers = Timers()
         self.front_end.power_on()
         self.device_errors = 0 if self.front_end.fitting.tcxo_v is None else int(DeviceError.XOSC_START)
         self.irq = 0
@@ -68,7 +68,7 @@ class RadioCore:
         if self.mode not in modes.STANDBY:
             raise NotPossibleError("SetSleep: only from standby")
         self._stop()
-        self.stray_timer.disarm()
+        self.timers = Timers()
         self.mode, self._wakes_warm, self._slept_us = Mode.SLEEP, is_warm, self.now_us
         self.irq = 0
         self.buffer = bytearray(256)  # data sheet 7.1: the buffer is lost in sleep
@@ -100,18 +100,18 @@ class RadioCore:
     # --- modes -------------------------------------------------------------------------------------------------------
 
     def standby(self, mode: Mode) -> None:
-        if mode is Mode.STDBY_XOSC and not self._start_oscillator():
+        if mode is Mode.STDBY_XOSC and not self._is_ready(synthesiser=False):
             return
         self._enter(mode)
 
     def synthesise(self) -> None:
-        if self._start_synthesiser():
+        if self._is_ready(synthesiser=True):
             self._enter(Mode.FS)
 
     def transmit(self, timeout_steps: int) -> None:
         settings = self._lora("SetTx")
         assert settings.packet is not None
-        if not self._start_synthesiser():
+        if not self._is_ready(synthesiser=True):
             return
         self._enter(Mode.TX)
         waveform = settings.waveform(self.registers.sync_word())
@@ -131,14 +131,15 @@ class RadioCore:
             modulation_loss_db=errata.modulation_loss_db(self.registers, waveform),
             has_wrong_iq_bit=errata.has_wrong_iq_bit(self.registers, waveform.is_inverted),
         )
-        self._set_timer(timeout_steps)
-        self._end_early(sending)
+        self.timers.start(self.busy_until_us, timeout_steps)
+        if (cut_us := self.timers.ends_us()) is not None:  # the air must know at once: nobody may learn it too late
+            sending.ends_us = min(sending.ends_us, max(cut_us, sending.starts_us))
         self._sending = sending
 
     def transmit_noise(self, *, is_preamble: bool) -> None:
         """SetTxContinuousWave and SetTxInfinitePreamble: to others both are noise until the chip leaves TX."""
         settings = self._lora("SetTxInfinitePreamble") if is_preamble else self.settings
-        if not self._start_synthesiser():
+        if not self._is_ready(synthesiser=True):
             return
         self._enter(Mode.TX)
         self._carrier = self._air.jam(
@@ -155,16 +156,16 @@ class RadioCore:
         self._listen("SetRx", open_us=0, sleep_us=0)
         if self.mode is Mode.RX:
             self._is_continuous = timeout_steps == CONTINUOUS
-            self._set_timer(0 if self._is_continuous else timeout_steps)
+            self.timers.start(self.busy_until_us, 0 if self._is_continuous else timeout_steps)
 
     def receive_in_windows(self, open_steps: int, sleep_steps: int) -> None:
         """SetRxDutyCycle: listens and dozes in turn until a packet is there."""
         self._listen("SetRxDutyCycle", open_us=modes.timer_us(open_steps), sleep_us=max(1, modes.timer_us(sleep_steps)))
-        self.stray_timer.disarm()
+        self.timers.stray.disarm()
 
     def detect_activity(self) -> None:
         settings = self._lora("SetCad")
-        if not self._start_synthesiser():
+        if not self._is_ready(synthesiser=True):
             return
         self._enter(Mode.CAD)
         symbol_us = settings.waveform(0).symbol_us
@@ -176,15 +177,13 @@ class RadioCore:
             raise NotPossibleError("Calibrate: only in STDBY_RC")
         needs_oscillator = blocks & CALIBRATE_ALL & ~0x03
         self.busy_until_us = self.now_us + modes.CALIBRATION_US + self.settings.tcxo_delay_us * bool(needs_oscillator)
-        if needs_oscillator and not self.front_end.oscillator_runs(self.settings):
-            self._fail(DeviceError.XOSC_START)
-            return
-        self.front_end.calibrate(blocks)
+        if not needs_oscillator or self._is_ready(synthesiser=False):
+            self.front_end.calibrate(blocks)
 
     def calibrate_image(self, low: int, high: int) -> None:
         if self.mode not in modes.STANDBY:
             raise NotPossibleError("CalibrateImage: only in standby")
-        if self._start_oscillator():
+        if self._is_ready(synthesiser=False):
             self.busy_until_us = max(self.busy_until_us, self.now_us) + modes.IMAGE_CALIBRATION_US
             self.front_end.calibrate_image(low, high)
 
@@ -215,12 +214,10 @@ class RadioCore:
         if self._receiver is not None and (next_one := self._receiver.next_happening()) is not None:
             at_us, happening, sent = next_one
             events.append((at_us, lambda at_us: self._heard(at_us, happening, sent)))
-        if self._symbol_deadline_us is not None:
-            events.append((self._symbol_deadline_us, self._timed_out))
-        if self._deadline_us is not None:
-            events.append((self._deadline_us, self._timed_out))
-        if self.stray_timer.fires_us is not None:
-            events.append((self.stray_timer.fires_us, self._strayed))
+        if (stray_us := self.timers.stray.fires_us) is not None:
+            events.append((stray_us, self._strayed))
+        if (cut_us := self.timers.ends_us()) is not None:
+            events.append((cut_us, self._timed_out))
         return min(events, key=lambda event: event[0], default=None)
 
     def _sent(self, _at_us: int) -> None:
@@ -239,19 +236,17 @@ class RadioCore:
             self.raise_irq(Irq.CAD_DETECTED)
             if self.settings.cad.exits_to_rx:
                 self._begin_listening(Window(since_us=at_us))
-                self._set_timer_at(at_us, self.settings.cad.timeout_steps)
+                self.timers.start(at_us, self.settings.cad.timeout_steps)
 
     def _heard(self, at_us: int, happening: Happening, sent: Transmission) -> None:
         assert self._receiver is not None
         assert self.settings.packet is not None
         self._receiver.accept(at_us, happening, sent)
         if happening is Happening.PREAMBLE:
-            self._symbol_deadline_us = None
+            self.timers.preamble_found(stops=self.settings.stops_timer_on_preamble)
             self.raise_irq(Irq.PREAMBLE_DETECTED)
-            if self.settings.stops_timer_on_preamble:
-                self._deadline_us = None
         elif happening is Happening.HEADER and self.settings.packet.is_explicit:
-            self._deadline_us = None
+            self.timers.header_read()
             self.registers.note_header(coding_rate=sent.modulation.coding_rate, has_crc=sent.packet.has_crc)
             self.raise_irq(Irq.HEADER_VALID)
         elif happening is Happening.HEADER_ERROR:
@@ -267,15 +262,12 @@ class RadioCore:
             self.buffer[(start + i) & 0xFF] = byte
         self._rx_pointer = (start + length) & 0xFF
         self.rx_status = (length, start)
-        self.packet_status = bytes(
-            (_rssi_byte(packet.rssi_dbm), _snr_byte(packet.snr_db), _rssi_byte(packet.signal_dbm))
-        )
+        self.packet_status = packet.status_bytes()
         self.stats[0] += 1
         self.stats[1] += packet.is_crc_wrong
         self.status = CommandStatus.DATA_AVAILABLE
         assert self.settings.packet is not None
-        if self._deadline_us is not None and not self.settings.packet.is_explicit:
-            self.stray_timer.leave_running(self._deadline_us)  # erratum 15.3
+        self.timers.packet_received(is_explicit=self.settings.packet.is_explicit)
         self._finish_reception(*((Irq.RX_DONE, Irq.CRC_ERR) if packet.is_crc_wrong else (Irq.RX_DONE,)))
 
     def _finish_reception(self, *flags: Irq) -> None:
@@ -290,18 +282,12 @@ class RadioCore:
         self.raise_irq(Irq.TIMEOUT)
 
     def _strayed(self, at_us: int) -> None:
-        self.stray_timer.disarm()
+        self.timers.stray.disarm()
         self.counters["stray_timeouts"] += 1
         if self.mode in modes.ACTIVE:
             self._timed_out(at_us)
         else:
             self.raise_irq(Irq.TIMEOUT)
-
-    def _end_early(self, sending: Transmission) -> None:
-        """A timer that will end a transmission early is known to the air at once: nobody may learn it too late."""
-        for timer_us in (self._deadline_us, self.stray_timer.fires_us):
-            if timer_us is not None:
-                sending.ends_us = min(sending.ends_us, max(timer_us, sending.starts_us))
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -315,7 +301,7 @@ class RadioCore:
 
     def _listen(self, command: str, *, open_us: int, sleep_us: int) -> None:
         self._lora(command)
-        if not self._start_synthesiser():
+        if not self._is_ready(synthesiser=True):
             return
         self._enter(Mode.RX)
         window = Window(since_us=self.busy_until_us, open_us=open_us, cycle_us=open_us + sleep_us)
@@ -333,8 +319,8 @@ class RadioCore:
             window,
             has_wrong_iq_bit=errata.has_wrong_iq_bit(self.registers, waveform.is_inverted),
         )
-        if self.settings.symbol_timeout and not window.cycle_us:
-            self._symbol_deadline_us = window.since_us + self.settings.symbol_timeout * waveform.symbol_us
+        if not window.cycle_us:
+            self.timers.start_symbols(window.since_us, self.settings.symbol_timeout, waveform.symbol_us)
 
     def _ear(self) -> Ear:
         return Ear(
@@ -343,16 +329,6 @@ class RadioCore:
             gain_db=self.front_end.receive_gain_db(self.settings),
             noise_figure_db=self.front_end.noise_figure_db(self.settings, self.registers),
         )
-
-    def _set_timer(self, steps: int) -> None:
-        self._set_timer_at(self.busy_until_us, steps)
-
-    def _set_timer_at(self, from_us: int, steps: int) -> None:
-        if steps:
-            self._deadline_us = from_us + modes.timer_us(steps)
-            self.stray_timer.disarm()
-        else:
-            self.stray_timer.resume(from_us)
 
     def _enter(self, mode: Mode) -> None:
         """Leave what the chip is doing and switch; a mode that is reached by itself costs the host no time."""
@@ -364,19 +340,11 @@ class RadioCore:
             self.busy_until_us = max(self.busy_until_us, self.now_us) + wait_us
         self.mode = mode
 
-    def _start_oscillator(self) -> bool:
-        if self.front_end.oscillator_runs(self.settings):
-            return True
-        self._fail(DeviceError.XOSC_START)
-        return False
-
-    def _start_synthesiser(self) -> bool:
-        if not self._start_oscillator():
-            return False
-        if not self.front_end.synthesiser_locks(self.settings):
-            self._fail(DeviceError.PLL_LOCK)
-            return False
-        return True
+    def _is_ready(self, *, synthesiser: bool) -> bool:
+        error = self.front_end.fault(self.settings, synthesiser=synthesiser)
+        if error is not None:
+            self._fail(error)
+        return error is None
 
     def _fail(self, error: DeviceError) -> None:
         """The mode cannot be entered: back to STDBY_RC, and the reason stays until ClearDeviceErrors."""
@@ -393,15 +361,6 @@ class RadioCore:
         if self._carrier is not None:
             self._carrier.ends_us = self.now_us
         self._receiver = self._sending = self._carrier = None
-        self._deadline_us = self._symbol_deadline_us = self._cad_ends_us = None
+        self._cad_ends_us = None
+        self.timers.stop()
         self._is_continuous = False
-
-
-def _rssi_byte(level_dbm: float) -> int:
-    """Data sheet 13.5.3: level = -value / 2 dBm."""
-    return max(0, min(255, round(-2 * level_dbm)))
-
-
-def _snr_byte(ratio_db: float) -> int:
-    """Data sheet 13.5.3: two's complement, quarters of a decibel."""
-    return max(-128, min(127, round(4 * ratio_db))) & 0xFF

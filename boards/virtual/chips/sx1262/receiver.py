@@ -55,6 +55,16 @@ class Reception:
     signal_dbm: float
     snr_db: float
 
+    def status_bytes(self) -> bytes:
+        """What GetPacketStatus answers: RssiPkt, SnrPkt, SignalRssiPkt (data sheet 13.5.3)."""
+        snr = max(-128, min(127, round(4 * self.snr_db))) & 0xFF
+        return bytes((rssi_byte(self.rssi_dbm), snr, rssi_byte(self.signal_dbm)))
+
+
+def rssi_byte(level_dbm: float) -> int:
+    """The level is minus half of the value, in dBm."""
+    return max(0, min(255, round(-2 * level_dbm)))
+
 
 class Receiver:
     def __init__(
