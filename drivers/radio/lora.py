@@ -81,6 +81,18 @@ class Channel:
             chip=chip,
         )
 
+    def header_us(self):
+        """From the first preamble symbol to the end of the header: until then a receive window must stay open."""
+        return airtime.airtime_us(
+            self.spreading_factor,
+            self.bandwidth_hz,
+            self.coding_rate,
+            self.preamble_symbols,
+            0,
+            explicit_header=False,
+            crc=False,
+        )
+
     def symbol_us(self):
         """Duration of one symbol in microseconds."""
         return airtime.symbol_us(self.spreading_factor, self.bandwidth_hz)

@@ -37,6 +37,11 @@ PREPARE_MS = 25  # how long before its moment transmit_at wants to be called: th
 class SX126x(Lifecycle):
     """One radio. `counters` says what was dropped and repaired; `tx_done_us` (ticks) when the last frame sent ended."""
 
+    @property
+    def is_receiving(self):
+        """Whether a header was heard whose packet has not ended: leaving reception now loses that packet."""
+        return self._receiving_until_ms is not None
+
     async def transmit(self, payload):
         """Send one frame and return its time on air in microseconds, when it has ended.
 
@@ -97,7 +102,7 @@ class SX126x(Lifecycle):
                 return packet
             if ends_ms is not None and self._is_past(ends_ms):
                 return None
-            await self._clock.sleep_ms(1 if self._receiving_until_ms is not None else poll_ms)
+            await self._clock.sleep_ms(1 if self.is_receiving else poll_ms)
 
     async def channel_free(self):
         """Whether neither a reception is under way nor a LoRa preamble on the channel (channel activity detection)."""
@@ -177,7 +182,7 @@ class SX126x(Lifecycle):
                 packet = await self._take(buf)
             if is_over:
                 break
-            await self._clock.sleep_ms(1 if self._receiving_until_ms is not None else _POLL_MS)
+            await self._clock.sleep_ms(1 if self.is_receiving else _POLL_MS)
         self._stand_by()
         if self.channel.implicit_len is not None:
             self._chip.fix_implicit_timeout()
@@ -242,7 +247,7 @@ class SX126x(Lifecycle):
         return Packet(length, rssi_dbm, snr_db, done_us)
 
     def _reception_under_way(self):
-        if self._receiving_until_ms is not None:
+        if self.is_receiving:
             return True
         flags = self._chip.irq()
         if flags & _PREAMBLE_DETECTED:

@@ -96,10 +96,19 @@ class Lifecycle:
         self.channel = channel
 
     def sleep(self, *, warm=True):
-        """Lowest current; settings are kept if `warm`. Any NSS edge wakes the chip: hold NSS high in deep sleep."""
-        if self._state not in (DOWN, ASLEEP_WARM, ASLEEP_COLD):
+        """Lowest current; settings are kept if `warm`. Any NSS edge wakes the chip: hold NSS high in deep sleep.
+
+        Never raises: a chip that does not listen is counted as a failure and reset at its next use.
+        """
+        if self._state in (DOWN, ASLEEP_WARM, ASLEEP_COLD):
+            return
+        try:
             self._stand_by()
             self._chip.sleep(warm=warm)
+        except RadioError:
+            self._state = DOWN
+            self.counters["failures"] += 1
+        else:
             self._state = ASLEEP_WARM if warm else ASLEEP_COLD
 
     async def check(self):

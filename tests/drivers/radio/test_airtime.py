@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.radio import airtime
+from drivers.radio.lora import Channel
 from tests.drivers.radio import airtime_rows
 from tests.peers.micropython import check_micropython
 
@@ -62,3 +63,9 @@ def test_a_wrong_argument_is_named(arguments, culprit):
 def test_sf5_is_refused_for_the_older_chips():
     with pytest.raises(ValueError, match="SX127x"):
         airtime.airtime_us(5, 125_000, 1, 12, 10, chip="sx127x")
+
+
+@pytest.mark.parametrize("spreading_factor, expected_us", [(7, 20_736), (12, 663_552)])
+def test_a_header_ends_after_eight_symbols_behind_the_sync_word(spreading_factor, expected_us):
+    """8 + 4.25 + 8 symbols."""
+    assert Channel(868_100_000, spreading_factor, 125_000, 1, 14).header_us() == expected_us

@@ -241,6 +241,31 @@ async def test_sleep_leaves_nss_high_and_warm_start_keeps_settings():
     assert 0x89 not in recorder.opcodes()  # no calibration after a warm start
 
 
+async def test_a_chip_that_cannot_be_put_to_sleep_is_reset_at_its_next_use():
+    recorder, radio, time = await started()
+    recorder.busy.level = 1
+    radio.sleep()
+    recorder.busy.level = 0
+    await time.run(radio.transmit(b"x"))
+    assert radio.counters["failures"] == 1
+    assert recorder.reset.levels == [0, 1, 0, 1]
+
+
+async def test_a_stuck_chip_is_reset_before_the_next_frame():
+    """BUSY falls only when NRST does."""
+    recorder, radio, time = await started()
+    recorder.busy.level = 1
+    set_reset = recorder.reset.value
+
+    def reset(level=None):
+        recorder.busy.level = 0
+        return set_reset(level)
+
+    recorder.reset.value = reset
+    await time.run(radio.transmit(b"x"))
+    assert radio.counters["restarts"] == 1
+
+
 async def test_cold_sleep_is_set_up_again():
     recorder, radio, time = await started()
     radio.sleep(warm=False)
@@ -286,6 +311,34 @@ async def test_micropython_sends_the_same_bytes():
     there = check_micropython(ROOT / "tests/drivers/radio/both_interpreters.py").splitlines()
     assert there == here
     assert len(here) > 80
+
+
+def test_listening_allocates_nothing_between_packets_on_micropython():
+    """Ten minutes of polls must not leave the collector a heap to clean while a packet comes in."""
+    script = """
+import asyncio, gc
+from drivers.radio.sx126x import SX126x
+from tests.drivers.radio.recorder import Recorder
+
+async def main():
+    recorder = Recorder()
+    recorder.irq_after = {}
+    radio = SX126x(recorder, recorder.nss, recorder.reset, recorder.busy, recorder.dio1)
+    radio.configure(868_100_000, 7, 125_000, 1, 14)
+    buf = bytearray(255)
+    await radio.start()
+    await radio.listen(buf, 20)
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    await radio.listen(buf, 100)
+    short = gc.mem_alloc() - before
+    await radio.listen(buf, 700)
+    print(gc.mem_alloc() - before - 2 * short)
+
+asyncio.run(main())
+"""
+    assert int(check_micropython(script)) <= 256  # 120 more polls
 
 
 @pytest.mark.parametrize(
