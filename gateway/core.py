@@ -1,0 +1,214 @@
+"""The gateway between its ways in and its ways out, put together: store, identity, intake, edge and outbox.
+
+`open_core` opens the disk and gives back a Core whose `run` owns the commits and the edge's clockwork. Bearers hand
+frames to `intake`, forwarders take from `outbox`; neither knows the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway import gaps
+from gateway.clock import RELEASED_AT_S, ClockTrust
+from gateway.counters import Counters
+from gateway.database import make_durable_dir
+from gateway.devices import Devices
+from gateway.edge import Edge
+from gateway.floors import Floors
+from gateway.identity.nodes import Nodes
+from gateway.identity.sessions import Sessions
+from gateway.intake import Intake
+from gateway.numbering import Numbering
+from gateway.outbox import Outbox
+from gateway.outbox_bounds import Bounds, Limits
+from gateway.outbox_ledger import Ledger
+from gateway.reading import Reading, Report, exact_time_s
+from gateway.sequences import Sequences
+from gateway.store import Store, StoreError
+from gateway.uplinks import Uplinks
+
+log = logging.getLogger(__name__)
+_EDGE_EVERY_S = 1.0
+_CLOCK_FLOOR_EVERY_S = 60.0
+_NODES_DIR = "nodes"
+
+
+class Core:
+    """What the rest of the gateway uses. Made by `open_core`."""
+
+    def __init__(
+        self, store: Store, data_dir: Path, *, gateway_id: str, cities: Sequence[str], clock: ClockTrust
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.counters = Counters()
+        self.nodes = Nodes(data_dir / _NODES_DIR)
+        self.floors = Floors(data_dir)
+        self.numbering = Numbering(gateway_id)
+        self.ledger = Ledger(cities, now_s=clock.now_s)
+        self.notices: list[str] = []
+
+    def assemble(self, data_dir: Path, downlink_start: int, *, window_s: int, limits: Limits) -> None:
+        """Join the parts; what each remembers is written down in the order in which it joins the store."""
+        bounds = Bounds(self.ledger, limits, data_dir=data_dir, clock=self.clock, put_gap=self._put_gap)
+        self.outbox = Outbox(self.store, self.ledger, bounds)
+        self.sequences = Sequences()
+        self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
+        self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
+        uplinks = Uplinks(
+            sessions=self.sessions,
+            sequences=self.sequences,
+            clock=self.clock,
+            counters=self.counters,
+            put_report=self._put_accepted,
+            put_gap=self._put_gap,
+        )
+        devices = Devices(
+            nodes=self.nodes,
+            numbering=self.numbering,
+            clock=self.clock,
+            counters=self.counters,
+            put_report=self._put_accepted,
+        )
+        self.intake = Intake(
+            self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
+        )
+        for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, _Housekeeping(self)):
+            self.store.join(part)
+
+    async def run(self) -> None:
+        """Commit, and tell windows when they are over, until cancelled; what was submitted is committed first."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.store.run(), name="core.commit")
+            tasks.create_task(self._tell_windows(), name="core.edge")
+
+    async def _tell_windows(self) -> None:
+        while True:
+            await asyncio.sleep(_EDGE_EVERY_S)
+            await self.tell_windows()
+
+    async def tell_windows(self) -> None:
+        """Store the records of windows that are over. On a full disk they wait."""
+        try:
+            await self.store.write(self.edge.tick)
+        except StoreError as error:
+            log.debug("windows wait: %s", error)
+
+    def reload_nodes(self) -> None:
+        """Read the folder of enrolled nodes again."""
+        self.nodes.load()
+
+    async def status(self) -> dict[str, Any]:
+        """What this half holds and has seen, as of the last commit."""
+        audit = await self.outbox.audit()
+        backlog = {city: await self.outbox.backlog(city) for city in self.ledger.cities}
+        return {
+            "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
+            "clock": {"is_trusted": self.clock.is_trusted},
+            "nodes": {"enrolled": len(self.nodes.by_id), "problems": self.nodes.problems},
+            "cities": {
+                row.city: row.as_dict()
+                | {"backlog": backlog[row.city].records, "backlog_bytes": backlog[row.city].bytes}
+                for row in audit
+            },
+            "counters": self.counters.snapshot(),
+        }
+
+    # In the commit thread.
+
+    def begin(self, tx: sqlite3.Connection) -> int:
+        """Take up what the database says. Returns where its downlink counters start."""
+        row = tx.execute("SELECT value FROM meta WHERE key = 'clock_floor_s'").fetchone()
+        self.clock.raise_floor(row[0] if row else RELEASED_AT_S)
+        self.floors.load(now_s=self.clock.now_s())
+        self.counters.load(tx)
+        self.notices += self.ledger.begin(tx)
+        return self.numbering.begin(tx, self.floors)
+
+    def _put_accepted(self, tx: sqlite3.Connection, report: Report) -> None:
+        self.outbox.put(tx, report, is_produced=False, now_s=self.clock.now_s())
+        self.edge.add(tx, report)
+
+    def _put_own(self, tx: sqlite3.Connection, report: Report) -> None:
+        self.outbox.put(tx, self.numbering.number(tx, report), is_produced=True, now_s=self.clock.now_s())
+
+    def _put_gap(self, tx: sqlite3.Connection, gap: gaps.Gap) -> None:
+        self.counters.add(f"gaps_{gap.reason}")
+        self._put_own(tx, gaps.as_report(gap, now_s=exact_time_s(self.clock.now_s()), is_trusted=self.clock.is_trusted))
+
+    def _put_readings(
+        self, tx: sqlite3.Connection, readings: Sequence[Reading], kind: str, measured_at_s: float | None
+    ) -> str:
+        report = Report(
+            node="",
+            record_id="",
+            measured_at_s=exact_time_s(self.clock.now_s() if measured_at_s is None else measured_at_s),
+            readings=tuple(readings),
+            kind=kind,  # type: ignore[arg-type]
+            time_quality="good" if self.clock.is_trusted else "untrusted",
+            time_error_s=0.125,
+        )
+        numbered = self.numbering.number(tx, report)
+        self.outbox.put(tx, numbered, is_produced=False, now_s=self.clock.now_s())
+        self.edge.add(tx, numbered)
+        return numbered.record_id
+
+
+class _Housekeeping:
+    """Counters and the clock's floor: written now and then, with a commit that happens anyway."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._floor_at_s = float("-inf")
+        self._changes = -1
+
+    def flush(self, tx: sqlite3.Connection) -> None:
+        if tx.total_changes == self._changes:
+            return
+        now_s = self._core.clock.monotonic_s()
+        self._core.counters.save(tx, now_s)
+        if now_s - self._floor_at_s >= _CLOCK_FLOOR_EVERY_S and self._core.clock.is_trusted:
+            self._floor_at_s = now_s
+            self._core.clock.raise_floor(self._core.clock.now_s())
+            tx.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('clock_floor_s', ?)", (self._core.clock.floor_s,)
+            )
+        self._changes = tx.total_changes
+
+    def forget(self) -> None:
+        self._floor_at_s = float("-inf")
+
+
+@asynccontextmanager
+async def open_core(
+    *,
+    data_dir: Path,
+    gateway_id: str,
+    cities: Sequence[str],
+    window_s: int = 60,
+    limits: Limits | None = None,
+    clock: ClockTrust | None = None,
+    commit_window_s: float = 0.02,
+) -> AsyncIterator[Core]:
+    """Open the gateway's disk.
+
+    cities           names of the configured platforms; one that is new gets what is stored
+    window_s         length of the edge's windows, 0 for none
+    limits           bounds of the outbox
+    commit_window_s  how long a change waits for company in its commit
+    Raises           StoreBusy, StoreNewer, StoreFull, StoreFailed
+    """
+    make_durable_dir(data_dir / _NODES_DIR)
+    store = Store(data_dir, window_s=commit_window_s)
+    core = Core(store, data_dir, gateway_id=gateway_id, cities=cities, clock=clock or ClockTrust())
+    async with store:
+        core.nodes.load()
+        downlink_start = await store.write_alone(core.begin)
+        core.assemble(data_dir, downlink_start, window_s=window_s, limits=limits or Limits())
+        yield core

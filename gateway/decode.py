@@ -1,0 +1,113 @@
+"""From the body of an authentic frame to reports: values in primary units, and when they were measured.
+
+measured_at = received_at - time on air - age, by the gateway's clock. Reports of an older boot are placed by that
+boot's start, or in an interval. Knows no keys and stores nothing. Source: docs/protocol.md, "Report body"; schemas:
+drivers/link/schema.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from drivers.link import schema as schemas
+from gateway.boots import Boots, Moment
+from gateway.identity.nodes import Node
+from gateway.reading import Kind, Reading, Report, TimeQuality, exact_time_s
+
+_AGE_STEP_S = 1.0  # ages and uptimes are whole seconds
+_DRIFT = 200e-6  # of a node's clock: crystal, and what calibration leaves of the RC clock in deep sleep
+
+
+class Arrival(Protocol):
+    """One report of a body: drivers.link.unpack.Arrival, which carries no annotations."""
+
+    seq: int
+    age_s: int
+    uptime_s: int
+    schema: int
+    values: Any
+
+
+class Body(Protocol):
+    """What one frame reports: drivers.link.unpack.Body after resolve()."""
+
+    boot: int | None
+    uptime_s: int
+    epoch: int | None
+    older_boot: int | None
+    floor: int
+    lost: int
+    lost_reason: int | None
+    epochs_opened: tuple[tuple[int, int, bool], ...]
+    reports: list[Arrival]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What is known of a frame beside its body. `sent_at_s`: UTC at the start of its transmission."""
+
+    node: Node
+    epoch: int  # of the reports
+    sent_at_s: float
+    is_trusted: bool
+    is_urgent: bool
+
+
+def reports_of(tx: sqlite3.Connection, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
+    """Yield (sequence, digest of the content, report) for each report of a resolved body."""
+    kind: Kind = "alarm" if origin.is_urgent else "telemetry"
+    for arrival in body.reports:
+        moment = _moment(tx, body, arrival, origin, boots)
+        report = Report(
+            node=origin.node.id,
+            record_id=f"{origin.node.id}/{origin.epoch}/{arrival.seq}",
+            measured_at_s=exact_time_s(moment.at_s),
+            readings=tuple(_readings(arrival)),
+            epoch=origin.epoch,
+            seq=arrival.seq,
+            time_quality=_quality(moment, is_trusted=origin.is_trusted),
+            time_error_s=round(moment.error_s, 3),
+            assurance="aead",
+            kind=kind,
+        )
+        yield arrival.seq, digest_of(arrival), report
+
+
+def digest_of(arrival: Arrival) -> int:
+    """48 bits over what a report says, without its time: an age in whole seconds varies between transmissions."""
+    content = repr((arrival.schema, [tuple(v) if isinstance(v, list) else v for v in arrival.values])).encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=6).digest(), "big")
+
+
+def _moment(tx: sqlite3.Connection, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
+    if body.older_boot is None:
+        return Moment(origin.sent_at_s - arrival.age_s, True, _AGE_STEP_S + arrival.age_s * _DRIFT)
+    return boots.resolve(
+        tx,
+        origin.node.id,
+        origin.epoch,
+        body.older_boot,
+        arrival.uptime_s,
+        not_before_s=origin.node.enrolled_at_s,
+        now_s=origin.sent_at_s,
+    )
+
+
+def _quality(moment: Moment, *, is_trusted: bool) -> TimeQuality:
+    if not is_trusted:
+        return "untrusted"
+    return "good" if moment.is_point else "bounded"
+
+
+def _readings(arrival: Arrival) -> Iterator[Reading]:
+    for name, unit, exponent, mantissa in schemas.readings(arrival.schema, arrival.values):
+        yield Reading(quantity=name, value=_decimal(mantissa, exponent), unit=unit or None)
+
+
+def _decimal(mantissa: int, exponent: int) -> float | int:
+    """The float nearest to mantissa x 10^exponent: dividing rounds once, multiplying by an inverse twice."""
+    return float(mantissa * 10**exponent) if exponent > 0 else mantissa / 10**-exponent if exponent else mantissa

@@ -1,0 +1,92 @@
+"""What is missing is said: a gap record names which reports of whom, how many and why.
+
+At the city a gap is a record of the gateway about a node: gap/epoch, gap/from, gap/to (inclusive), gap/count and
+gap/reason. A count that nobody can know is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.reading import Reading, Report
+
+# Why reports are missing: what the node said, what we can tell, what we did ourselves.
+NODE_REASONS = {1: "journal_full", 2: "journal_damaged", 3: "operator"}
+UNEXPLAINED = "unexplained"  # below the node's floor, and it did not say why
+NOT_HELD_HERE = "not_held_here"  # from before this gateway or this database knew the epoch
+EPOCH_CLOSED = "epoch_closed"
+EPOCH_END_UNKNOWN = "epoch_end_unknown"  # the count is an upper bound
+EPOCH_UNKNOWN = "epoch_unknown"  # no report and no notice of that epoch has come
+EVICTED = "evicted"
+DAMAGED = "damaged"
+
+_MOST_RECORDS = 16  # per cause; more spans than that are told as one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """Reports that will not come. `last` is inclusive; None where there are no sequences or nobody knows."""
+
+    node: str
+    reason: str
+    count: int | None
+    epoch: int | None = None
+    last_epoch: int | None = None
+    first: int | None = None
+    last: int | None = None
+    platforms: tuple[str, ...] = ()
+
+
+def reason_of_node(code: int | None) -> str:
+    """The word for a reason in a floor notice."""
+    return NODE_REASONS.get(code or 0, f"unknown({code})")
+
+
+def gaps_of(node: str, epoch: int, spans: Sequence[tuple[int, int]], reason: str) -> list[Gap]:
+    """One gap per span (first, end), or one for all if there are very many."""
+    if len(spans) > _MOST_RECORDS:
+        count = sum(end - first for first, end in spans)
+        first, last = spans[0][0], spans[-1][1] - 1
+        return [Gap(node=node, epoch=epoch, first=first, last=last, count=count, reason=reason)]
+    return [Gap(node=node, epoch=epoch, first=a, last=end - 1, count=end - a, reason=reason) for a, end in spans]
+
+
+def with_platforms(gap: Gap, platforms: tuple[str, ...]) -> Gap:
+    """The same gap, naming the platforms that miss these records."""
+    return replace(gap, platforms=platforms)
+
+
+def spans_of(seqs: Iterable[int]) -> list[tuple[int, int]]:
+    """The runs (first, end) that these sequences form."""
+    spans: list[tuple[int, int]] = []
+    for seq in sorted(seqs):
+        if spans and spans[-1][1] == seq:
+            spans[-1] = (spans[-1][0], seq + 1)
+        else:
+            spans.append((seq, seq + 1))
+    return spans
+
+
+def as_report(gap: Gap, *, now_s: float, is_trusted: bool) -> Report:
+    """The record for the city; it gets its number when it is stored."""
+    numbers = {
+        "gap/epoch": gap.epoch,
+        "gap/last-epoch": gap.last_epoch,
+        "gap/from": gap.first,
+        "gap/to": gap.last,
+        "gap/count": gap.count,
+    }
+    readings = [Reading(quantity=name, value=value) for name, value in numbers.items() if value is not None]
+    readings.append(Reading(quantity="gap/reason", value=gap.reason))
+    if gap.platforms:
+        readings.append(Reading(quantity="gap/platforms", value=" ".join(gap.platforms)))
+    return Report(
+        node="",
+        record_id="",
+        measured_at_s=now_s,
+        readings=tuple(readings),
+        kind="gap",
+        subject=gap.node,
+        time_quality="good" if is_trusted else "untrusted",
+    )

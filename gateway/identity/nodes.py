@@ -1,0 +1,141 @@
+"""The enrolled nodes: one file each in data_dir/nodes, as `lamppost enrol` writes them.
+
+Goes in: a folder. Comes out: for a short address the nodes that may have it; addresses collide, the tag decides. Keys
+stay in memory and never enter a message.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+_KEY_LEN = 32
+_U32_MAX = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """Who may speak, and the key that proves it. `epoch`: the lowest that is accepted."""
+
+    id: str
+    address: int
+    root_key: bytes = field(repr=False)
+    epoch: int
+    alias: str | None = None
+    enrolled_at_s: float = 0.0
+
+
+class Nodes:
+    """What the folder holds, read at `load` and again when an unknown address comes after the folder changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: tuple[int, int] = (0, 0)
+        self._by_address: dict[int, list[Node]] = {}
+        self.by_id: dict[str, Node] = {}
+        self.names: frozenset[str] = frozenset()
+        self.problems: list[str] = []
+
+    def load(self) -> None:
+        """Read every file anew. A file that cannot be used is named in `problems` and left out."""
+        self._seen = self._stamp()
+        found: dict[str, Node] = {}
+        problems: list[str] = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                node = read_node(path)
+            except ValueError as error:
+                problems.append(f"{path}: {error}")
+            else:
+                if node.id in found:
+                    problems.append(f"{path}: {node.id} is already in another file; delete one of them")
+                else:
+                    found[node.id] = node
+        by_address: dict[int, list[Node]] = {}
+        for node in found.values():
+            by_address.setdefault(node.address, []).append(node)
+        self.by_id, self._by_address, self.problems = found, by_address, problems
+        self.names = frozenset([*found, *(node.alias for node in found.values() if node.alias)])
+        for problem in problems:
+            log.warning("not enrolled: %s", problem)
+
+    def candidates(self, address: int) -> list[Node]:
+        """The nodes with this short address; a file that came since the last look counts."""
+        found = self._by_address.get(address)
+        if found is None and self._stamp() != self._seen:
+            self.load()
+            found = self._by_address.get(address)
+        return found or []
+
+    def _stamp(self) -> tuple[int, int]:
+        try:
+            status = self._folder.stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_mtime_ns, status.st_ino)
+
+
+def read_node(path: Path) -> Node:
+    """Read one node file. Raises ValueError saying what to mend; the message never holds a key."""
+    try:
+        status = path.stat()
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            raise ValueError("others can read this key; chmod 600 it, and enrol the node anew if they may have")
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON (line {error.lineno}); enrol the node again") from None
+    if not isinstance(table, dict):
+        raise ValueError("is not a JSON object; enrol the node again")
+    return Node(
+        id=_text(table, "id"),
+        address=_address(table.get("address")),
+        root_key=_key(table.get("root_key_hex")),
+        epoch=_epoch(table.get("epoch", 1)),
+        alias=_text(table, "alias") if table.get("alias") else None,
+        enrolled_at_s=_seconds(table.get("enrolled_at_s"), status.st_mtime),
+    )
+
+
+def _text(table: dict[str, Any], name: str) -> str:
+    value = table.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= 128:
+        raise ValueError(f'"{name}" must be a text of 1 to 128 characters')
+    return value
+
+
+def _address(value: object) -> int:
+    if isinstance(value, str) and len(value) == 4:
+        try:
+            return int(value, 16)
+        except ValueError:
+            pass
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF:
+        return value
+    raise ValueError('"address" must be four hex digits or a number up to 65535')
+
+
+def _key(value: object) -> bytes:
+    try:
+        key = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_LEN:
+        raise ValueError('"root_key_hex" must be 64 hex digits')
+    return key
+
+
+def _epoch(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _U32_MAX:
+        raise ValueError('"epoch" must be a whole number from 1 on')
+    return value
+
+
+def _seconds(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default

@@ -1,0 +1,111 @@
+"""The one door: frames, third-party messages and our own readings go in, a verdict comes out when they are on disk.
+
+submit() -> [store.write: open, decode, put in the outbox, commit] -> acknowledge -> Verdict. Many callers share a
+commit; an alarm does not wait for company. What was refused is counted by reason; what could not be stored is not
+acknowledged in any way.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from drivers.link.frame import URGENT
+from gateway.counters import Counters
+from gateway.devices import Devices, Message
+from gateway.reading import Reading
+from gateway.store import Store, StoreError, StoreFull
+from gateway.uplinks import Taken, Uplink, Uplinks
+
+__all__ = ["Intake", "Message", "Uplink", "Verdict"]
+
+log = logging.getLogger(__name__)
+PutOwn = Callable[[sqlite3.Connection, Sequence[Reading], str, float | None], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of a submission.
+
+    accepted  on disk, now or before
+    reason    why not: the counter refused_<reason> has moved
+    retry     not stored for want of a working disk: acknowledge nothing, the sender delivers again
+    downlink  the sealed ack to send back, if there is one
+    stored    how many records are new
+    """
+
+    accepted: bool
+    reason: str | None = None
+    retry: bool = False
+    downlink: bytes | None = None
+    node: str | None = None
+    address: int | None = None
+    urgent: bool = False
+    stored: int = 0
+
+
+class Intake:
+    """Takes submissions from any number of tasks. A full queue makes them wait."""
+
+    def __init__(
+        self, store: Store, *, uplinks: Uplinks, devices: Devices, put_own: PutOwn, counters: Counters
+    ) -> None:
+        self._store = store
+        self._uplinks = uplinks
+        self._devices = devices
+        self._put_own = put_own
+        self._counters = counters
+
+    async def submit(self, uplink: Uplink) -> Verdict:
+        """Take one sealed frame. Returns after the commit, with the ack to send if the frame was good."""
+        self._counters.add("uplinks")
+        urgent = len(uplink.frame) > 0 and uplink.frame[0] & 0x0F == URGENT
+        try:
+            taken = await self._store.write(lambda tx: self._uplinks.take(tx, uplink), urgent=urgent)
+        except StoreError as error:
+            return self._not_stored(error)
+        return self._acknowledge(taken)
+
+    async def submit_senml(self, message: Message) -> Verdict:
+        """Take one message of a third-party device. Returns after the commit."""
+        self._counters.add("senml_messages")
+        if message.retained:
+            return self._refuse("senml_retained", message.device)
+        try:
+            taken = await self._store.write(lambda tx: self._devices.take(tx, message))
+        except StoreError as error:
+            return self._not_stored(error)
+        return self._acknowledge(taken)
+
+    async def submit_own(
+        self, readings: Sequence[Reading], *, kind: str = "telemetry", measured_at_s: float | None = None
+    ) -> str:
+        """Store readings of the gateway's own sensors. Returns their record id. Raises StoreError."""
+        return await self._store.write(
+            lambda tx: self._put_own(tx, readings, kind, measured_at_s), urgent=kind == "alarm"
+        )
+
+    def _acknowledge(self, taken: Taken) -> Verdict:
+        """After the commit: seal the ack, which the node will trust."""
+        if taken.reason is not None:
+            return self._refuse(taken.reason, taken.node)
+        return Verdict(
+            accepted=True,
+            downlink=taken.ack.reply.seal(taken.ack.plaintext) if taken.ack else None,
+            node=taken.node,
+            address=taken.address,
+            urgent=taken.is_urgent,
+            stored=taken.stored,
+        )
+
+    def _refuse(self, reason: str, node: str | None) -> Verdict:
+        self._counters.add(f"refused_{reason}")
+        log.debug("refused: %s%s", reason, f" from {node}" if node else "")
+        return Verdict(accepted=False, reason=reason, node=node)
+
+    def _not_stored(self, error: StoreError) -> Verdict:
+        reason = "store_full" if isinstance(error, StoreFull) else "store_failed"
+        self._counters.add(reason)
+        return Verdict(accepted=False, reason=reason, retry=True)

@@ -1,0 +1,211 @@
+"""The one queue between the two halves: records wait on disk for every platform until it acknowledged them.
+
+A stream per class (alarm before event before telemetry before bulk), one stored copy, a cursor per platform and stream.
+What moves a record counts it in the same commit, so that for each platform, at any moment and to the unit: accepted +
+produced = delivered + stored + evicted + expired + thinned + damaged + refused. Knows neither frames nor SenML; what
+must give way when there is no room is in outbox_bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from gateway.outbox_bounds import Bounds
+from gateway.outbox_ledger import OVERHEAD_BYTES, AuditRow, Ledger, audit_rows
+from gateway.reading import STREAMS, Report, from_bytes, stream_of, to_bytes
+from gateway.store import Store
+
+log = logging.getLogger(__name__)
+Lane = Literal["live", "backlog"]
+Outcome = Literal["delivered", "unheard", "refused"]
+
+_LIVE_S = 10.0  # a record that waited longer than this is backlog
+_QUARANTINED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record and its place in the outbox."""
+
+    id: int
+    report: Report
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Records of one stream for one platform, oldest first."""
+
+    city: str
+    stream: int
+    lane: Lane
+    records: tuple[Stored, ...]
+
+    def packs(self, most: int) -> list[Batch]:
+        """Split into batches of one node and assurance, at most `most` records long, the order of each node kept."""
+        by_node: dict[tuple[str, str], list[Stored]] = {}
+        for stored in self.records:
+            by_node.setdefault((stored.report.node, stored.report.assurance), []).append(stored)
+        return [
+            replace(self, records=tuple(records[at : at + most]))
+            for records in by_node.values()
+            for at in range(0, len(records), most)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What still waits for one platform."""
+
+    records: int
+    bytes: int
+    oldest_at_s: float | None
+
+
+class Outbox:
+    """Records for the configured platforms. `put` belongs into a change of the store, the rest anywhere."""
+
+    def __init__(self, store: Store, ledger: Ledger, bounds: Bounds) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._bounds = bounds
+        self._news = asyncio.Event()
+        store.on_commit(self._announce)
+
+    def put(self, tx: sqlite3.Connection, report: Report, *, is_produced: bool, now_s: float) -> None:
+        """Store one record. On disk, and counted, with the commit of `tx`."""
+        body = to_bytes(report)
+        stream = STREAMS.index(stream_of(report.kind))
+        tx.execute(
+            "INSERT INTO records (stream, is_produced, node, epoch, seq, stored_at_s, size, crc, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (stream, is_produced, report.node, report.epoch, report.seq, now_s, len(body), zlib.crc32(body), body),
+        )
+        self._ledger.came(stream, len(body) + OVERHEAD_BYTES, is_produced=is_produced)
+
+    async def oldest(self, city: str, limit: int) -> Batch:
+        """The most important records that `city` has not settled, oldest first; waits while there are none."""
+        while True:
+            news = self._news
+            batch, damaged = await self._store.read(lambda db: _oldest(db, city, limit, self._ledger.now_s()))
+            if damaged:
+                log.error("%d stored records are damaged; they are given up and reported as a gap", len(damaged))
+                await self._store.write(partial(self._bounds.give_up_damaged, ids=damaged))
+            elif batch:
+                return batch
+            else:
+                await news.wait()
+
+    async def mark_delivered(self, batch: Batch, *, unheard: bool = False) -> None:
+        """The platform has these. `unheard`: it said that nobody was subscribed."""
+        await self.settle([(batch, "unheard" if unheard else "delivered")])
+
+    async def mark_refused(self, batch: Batch, reason: str) -> None:
+        """The platform will not have these: they go into quarantine and are counted."""
+        await self.settle([(batch, "refused")], reason=reason)
+
+    async def settle(self, outcomes: Sequence[tuple[Batch, Outcome]], *, reason: str = "") -> None:
+        """Move the platform's cursor over all these in one commit. What was evicted meanwhile stays counted as that."""
+
+        def change(tx: sqlite3.Connection) -> None:
+            for batch, outcome in outcomes:
+                self._settle_one(tx, batch, outcome, reason)
+
+        await self._store.write(change)
+
+    def _settle_one(self, tx: sqlite3.Connection, batch: Batch, outcome: Outcome, reason: str) -> None:
+        waiting = _still_waiting(tx, batch)
+        if outcome == "refused":
+            self._quarantine(tx, batch.city, waiting, reason)
+        rows = [(batch.city, batch.stream, id_) for id_ in waiting]
+        tx.executemany("INSERT INTO settled (city, stream, id) VALUES (?, ?, ?)", rows)
+        counts = Counter({"refused" if outcome == "refused" else "delivered": len(waiting)})
+        counts["unheard"] = len(waiting) if outcome == "unheard" else 0
+        self._ledger.count(tx, batch.city, counts)
+        self._ledger.advance(tx, batch.city, batch.stream)
+
+    def _quarantine(self, tx: sqlite3.Connection, city: str, ids: Iterable[int], reason: str) -> None:
+        for id_ in ids:
+            tx.execute(
+                "INSERT INTO quarantine (city, reason, at_s, body) SELECT ?, ?, ?, body FROM records WHERE id = ?",
+                (city, reason, self._ledger.now_s(), id_),
+            )
+        tx.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (_QUARANTINED,))
+
+    async def backlog(self, city: str) -> Backlog:
+        """How much waits for `city`."""
+        return await self._store.read(lambda db: backlog_of(db, city))
+
+    async def audit(self) -> list[AuditRow]:
+        """Promise 1 as of the last commit, one row per platform; each says whether it holds."""
+        return await self._store.read(audit_rows)
+
+    def _announce(self) -> None:
+        """Wake everybody who waits, and let the next wait for the next commit."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def backlog_of(db: sqlite3.Connection, city: str) -> Backlog:
+    """How much waits for `city`, in any connection to the database."""
+    records, size, oldest_at_s = db.execute(
+        f"SELECT count(*), coalesce(sum(size), 0), min(stored_at_s) FROM records r WHERE {_WAITING}", {"city": city}
+    ).fetchone()
+    return Backlog(records, size, oldest_at_s)
+
+
+_WAITING = """
+    r.id > (SELECT done_through FROM cursors c WHERE c.city = :city AND c.stream = r.stream)
+    AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.city = :city AND s.stream = r.stream AND s.id = r.id)"""
+
+
+def _oldest(db: sqlite3.Connection, city: str, limit: int, now_s: float) -> tuple[Batch | None, list[int]]:
+    """The next batch, or the ids of damaged records that stand in its way."""
+    for stream in range(len(STREAMS)):
+        rows = db.execute(
+            "SELECT id, stored_at_s, crc, body FROM records r WHERE stream = :stream"
+            " AND r.id > (SELECT done_through FROM cursors WHERE city = :city AND stream = :stream)"
+            " AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.city = :city AND s.stream = :stream AND s.id = r.id)"
+            " ORDER BY id LIMIT :limit",
+            {"city": city, "stream": stream, "limit": limit},
+        ).fetchall()
+        if rows:
+            return _as_batch(rows, city, stream, now_s)
+    return None, []
+
+
+def _as_batch(
+    rows: list[tuple[int, float, int, bytes]], city: str, stream: int, now_s: float
+) -> tuple[Batch | None, list[int]]:
+    records, damaged = [], []
+    for id_, _, crc, body in rows:
+        try:
+            if zlib.crc32(body) != crc:
+                raise ValueError("its checksum does not match")
+            records.append(Stored(id_, from_bytes(body)))
+        except (ValueError, TypeError):
+            damaged.append(id_)
+    lane: Lane = "backlog" if rows[0][1] < now_s - _LIVE_S else "live"
+    return Batch(city=city, stream=stream, lane=lane, records=tuple(records)), damaged
+
+
+def _still_waiting(tx: sqlite3.Connection, batch: Batch) -> list[int]:
+    """Those of the batch that are neither evicted nor settled before."""
+    found = []
+    for stored in batch.records:
+        row = tx.execute(
+            f"SELECT 1 FROM records r WHERE r.id = :id AND {_WAITING}", {"id": stored.id, "city": batch.city}
+        ).fetchone()
+        if row:
+            found.append(stored.id)
+    return found
+
+
+__all__ = ["AuditRow", "Backlog", "Batch", "Bounds", "Ledger", "Outbox", "Stored", "audit_rows", "backlog_of"]

@@ -1,0 +1,211 @@
+"""What one sealed frame changes: window, sequence, records, gaps; and which ack answers it. In one transaction.
+
+Refusals come first and change nothing; then the frame is accepted as a whole. A re-transmission is a new frame around
+old sequences: it stores nothing twice and is acked again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from drivers.link.ack import bitmap, pack_ack
+from drivers.link.frame import FrameError
+from drivers.link.unpack import unpack
+from gateway import gaps
+from gateway.boots import Boots
+from gateway.clock import ClockTrust
+from gateway.counters import Counters
+from gateway.decode import Body, Origin, reports_of
+from gateway.identity.sessions import Opened, Refused, Reply, Sessions
+from gateway.reading import Report
+from gateway.sequences import Sequences
+
+PutReport = Callable[[sqlite3.Connection, Report], None]
+PutGap = Callable[[sqlite3.Connection, gaps.Gap], None]
+_MOST_EPOCHS_LOOKED_AT = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uplink:
+    """A frame as a bearer hands it over. `received_at_s`: UTC at the end of its reception."""
+
+    frame: bytes
+    bearer: str
+    received_at_s: float
+    rssi_dbm: float | None = None
+    snr_db: float | None = None
+    airtime_us: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ack:
+    """What will be sealed for the node once the commit holds."""
+
+    reply: Reply
+    plaintext: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What became of one frame or message."""
+
+    node: str | None
+    reason: str | None = None
+    address: int | None = None
+    is_urgent: bool = False
+    stored: int = 0
+    ack: Ack | None = None
+
+
+class Uplinks:
+    """Takes frames in the commit thread."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        sequences: Sequences,
+        clock: ClockTrust,
+        counters: Counters,
+        put_report: PutReport,
+        put_gap: PutGap,
+    ) -> None:
+        self._sessions = sessions
+        self._sequences = sequences
+        self._boots = Boots()
+        self._clock = clock
+        self._counters = counters
+        self._put_report = put_report
+        self._put_gap = put_gap
+
+    def take(self, tx: sqlite3.Connection, uplink: Uplink) -> Taken:
+        """Store what the frame brings, or say why it is refused. The caller counts a refusal."""
+        opened = self._sessions.open(tx, uplink.frame)
+        if isinstance(opened, Refused):
+            return Taken(node=opened.node, reason=opened.reason)
+        try:
+            body = unpack(opened.body, full=opened.is_full)
+            epoch = _epoch_of(body, opened)
+            sequence = self._sequences.of(tx, opened.node.id, epoch)
+            body.resolve(sequence.highest)
+        except FrameError as error:
+            return Taken(node=opened.node.id, reason=error.reason)
+        if not sequence.has_room(len(body.reports)):
+            return Taken(node=opened.node.id, reason="too_many_holes")
+        return self._store(tx, uplink, opened, body, epoch)
+
+    def _store(self, tx: sqlite3.Connection, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
+        sent_at_s = uplink.received_at_s - uplink.airtime_us / 1e6
+        self._note_boot(tx, opened, body, sent_at_s)
+        self._sessions.accept(tx, opened, boot=body.boot, heard_at_s=uplink.received_at_s)
+        origin = Origin(
+            node=opened.node,
+            epoch=epoch,
+            sent_at_s=sent_at_s,
+            is_trusted=self._clock.is_trusted,
+            is_urgent=opened.is_urgent,
+        )
+        stored = self._store_reports(tx, body, origin)
+        self._settle_floor(tx, body, origin)
+        self._sequences.changed(opened.node.id, epoch)
+        self._settle_epochs(tx, opened, body)
+        return Taken(
+            node=opened.node.id,
+            address=opened.node.address,
+            is_urgent=opened.is_urgent,
+            stored=stored,
+            ack=self._ack(tx, opened, epoch),
+        )
+
+    def _note_boot(self, tx: sqlite3.Connection, opened: Opened, body: Body, sent_at_s: float) -> None:
+        if body.boot is None:
+            return
+        node = opened.node.id
+        session = self._sessions.of(tx, node)
+        if session is not None and (session.epoch, session.boot) != (opened.epoch, body.boot):
+            self._boots.close(tx, node, session.epoch, session.boot, heard_at_s=session.heard_at_s)
+        self._boots.note(
+            tx,
+            node,
+            opened.epoch,
+            body.boot,
+            started_at_s=sent_at_s - body.uptime_s,
+            is_trusted=self._clock.is_trusted,
+            heard_at_s=sent_at_s,
+        )
+
+    def _store_reports(self, tx: sqlite3.Connection, body: Body, origin: Origin) -> int:
+        node, epoch = origin.node.id, origin.epoch
+        sequence = self._sequences.of(tx, node, epoch)
+        stored = 0
+        for seq, digest, report in reports_of(tx, body, origin, self._boots):
+            if sequence.add(seq):
+                self._put_report(tx, report)
+                self._sequences.note_content(tx, node, epoch, seq, digest)
+                stored += 1
+            elif self._sequences.has_content(tx, node, epoch, seq, digest):
+                self._counters.add("reports_repeated")
+            else:
+                self._counters.add("reports_conflict")
+        return stored
+
+    def _settle_floor(self, tx: sqlite3.Connection, body: Body, origin: Origin) -> None:
+        """What lies below the floor and is not here will never come; the node may have said why."""
+        node, epoch = origin.node.id, origin.epoch
+        sequence = self._sequences.of(tx, node, epoch)
+        missing = sequence.raise_floor(body.floor)
+        told_from = body.floor - body.lost
+        told = [(max(first, told_from), end) for first, end in missing if end > told_from]
+        untold = [(first, min(end, told_from)) for first, end in missing if first < told_from]
+        unexplained = gaps.NOT_HELD_HERE if sequence.is_new else gaps.UNEXPLAINED
+        for gap in gaps.gaps_of(node, epoch, untold, unexplained):
+            self._put_gap(tx, gap)
+        for gap in gaps.gaps_of(node, epoch, told, gaps.reason_of_node(body.lost_reason)):
+            self._put_gap(tx, gap)
+
+    def _settle_epochs(self, tx: sqlite3.Connection, opened: Opened, body: Body) -> None:
+        """Earlier epochs that are closed and drained, and those that were jumped over."""
+        node = opened.node.id
+        for epoch, end, is_known in body.epochs_opened:
+            if epoch >= opened.epoch:
+                self._counters.add("epoch_notices_wrong")
+                continue
+            missing = self._sequences.of(tx, node, epoch).raise_floor(end)
+            self._sequences.changed(node, epoch)
+            for gap in gaps.gaps_of(node, epoch, missing, gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN):
+                self._put_gap(tx, gap)
+        if opened.advances_from is not None:
+            self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch)
+
+    def _tell_jumped(self, tx: sqlite3.Connection, node: str, first: int, end: int) -> None:
+        """Epochs in [first, end) of which nothing came: nobody knows what they held."""
+        if end - first > _MOST_EPOCHS_LOOKED_AT:
+            unknown = [(first, end)]
+        else:
+            unknown = gaps.spans_of(epoch for epoch in range(first, end) if not self._sequences.knows(tx, node, epoch))
+        for start, stop in unknown:
+            last = stop - 1 if stop - 1 > start else None
+            self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=gaps.EPOCH_UNKNOWN))
+
+    def _ack(self, tx: sqlite3.Connection, opened: Opened, epoch: int) -> Ack:
+        sequence = self._sequences.of(tx, opened.node.id, epoch)
+        utc_s = int(self._clock.now_s()) if opened.is_full and self._clock.is_trusted else None
+        plaintext = pack_ack(
+            sequence.base,
+            bitmap(sequence.base, sequence),
+            wide=opened.is_full,
+            epoch=epoch if epoch != opened.epoch else None,
+            utc_s=utc_s,
+        )
+        return Ack(reply=self._sessions.reply_to(tx, opened), plaintext=plaintext)
+
+
+def _epoch_of(body: Body, opened: Opened) -> int:
+    """The epoch of the reports: the session's, or an older one that the frame names."""
+    if body.epoch is None:
+        return opened.epoch
+    if body.epoch >= opened.epoch:
+        raise FrameError("bad_extension")
+    return int(body.epoch)
