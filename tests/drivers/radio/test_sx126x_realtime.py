@@ -1,4 +1,4 @@
-"""Two drivers on two virtual boards, through their sockets, in real time: an answer comes 2.000 s after its question."""
+"""Two drivers on two virtual boards, through their sockets, in real time: the answer comes 2 s after its question."""
 
 import asyncio
 from collections.abc import Iterator
