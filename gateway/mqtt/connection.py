@@ -190,9 +190,10 @@ class Connection(asyncio.Protocol):
     def _handled(self, _future: "asyncio.Future[int | None]") -> None:
         if not self._is_settling:  # all that one commit finished are answered in one write
             self._is_settling = True
-            self._loop.call_soon(self._settle)
+            self._loop.call_soon(self.settle)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Acknowledge, in order, what has been handled."""
         self._is_settling = False
         acks = []
         is_unstored = False
@@ -207,9 +208,9 @@ class Connection(asyncio.Protocol):
                 self.on_failure(error)
                 continue
             code = future.result()
-            is_unstored = code is None
             if packet_id and code is not None:
                 acks.append(encode_puback(packet_id, code, self.version))
+            is_unstored = code is None and packet_id > 0  # of QoS 0 nothing can be left with the sender
         if acks:
             self.send(b"".join(acks))
         if is_unstored:

@@ -122,7 +122,9 @@ class Session(Connection):
 
     async def stop(self) -> None:
         """Say good-bye if there is somebody to hear it, and return when nothing of this session runs any more."""
-        self._fail(SessionError("closed", "we closed the connection"), last_words=encode(Disconnect(), V5))
+        self.settle()  # what is done is acknowledged before we go
+        last_words = encode(Disconnect(), V5) if self.connack.done() else b""
+        self._fail(SessionError("closed", "we closed the connection"), last_words=last_words)
         waiting = self.cancel_waiting()
         await asyncio.gather(*waiting, return_exceptions=True)
         if self._transport is not None:
