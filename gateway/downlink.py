@@ -29,12 +29,14 @@ class Downlink:
 class Schedule:
     """Downlinks that wait for their moment.
 
-    lead_us  how long before its moment a frame must be taken
-    count    called with a counter's name for each frame that is not sent
+    lead_us    how long before its moment a frame must be taken
+    latest_us  how long after its moment it may still begin
+    count      called with a counter's name for each frame that is not sent
     """
 
-    def __init__(self, *, lead_us: int, count: Callable[[str], None]) -> None:
+    def __init__(self, *, lead_us: int, latest_us: int = 0, count: Callable[[str], None]) -> None:
         self._lead_us = lead_us
+        self._latest_us = latest_us
         self._count = count
         self._waiting: list[Downlink] = []
 
@@ -43,7 +45,7 @@ class Schedule:
 
     def add(self, new: Downlink, *, now_us: int) -> bool:
         """Keep `new` until its moment; whether it has a place. An urgent one takes the place of others."""
-        if new.due_us - self._lead_us < now_us:
+        if now_us > self._latest_take_us(new):
             return self._skip("late")
         rivals = [one for one in self._waiting if _overlap(one, new)]
         if (
@@ -67,10 +69,13 @@ class Schedule:
         """The frame to prepare now, if any. Those whose moment has passed are counted as late."""
         while self._waiting and self._waiting[0].due_us - self._lead_us <= now_us:
             one = self._waiting.pop(0)
-            if one.due_us >= now_us:
+            if now_us <= self._latest_take_us(one):
                 return one
             self._skip("late")
         return None
+
+    def _latest_take_us(self, one: Downlink) -> int:
+        return one.due_us - self._lead_us + self._latest_us
 
     def _skip(self, why: str) -> bool:
         self._count(f"lora_acks_skipped_{why}")

@@ -28,6 +28,7 @@ clock: Any = driver_clock  # carries no annotations
 
 _LOOK_MS = 100  # how long a new downlink may stay unnoticed; its moment is two seconds away
 _LEAD_US = (PREPARE_MS + 10) * 1_000
+_LATEST_US = 60_000  # a node hears for some 300 ms: late on a busy machine is better than never
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MOST_IN_HAND = 64  # frames at the intake; more than a radio hears in a receive window
 
@@ -58,7 +59,7 @@ class LoraRadio:
         self._uplink = _channel(config, config.freq_hz, invert_iq=False)
         self._downlink = _channel(config, config.downlink_freq_hz, invert_iq=True)
         self._duty = DutyBook(data_dir / "duty.bin", freq_hz=config.downlink_freq_hz, bandwidth_hz=config.bandwidth_hz)
-        self._schedule = Schedule(lead_us=_LEAD_US, count=lambda name: count(name, 1))
+        self._schedule = Schedule(lead_us=_LEAD_US, latest_us=_LATEST_US, count=lambda name: count(name, 1))
         self._buf = bytearray(255)
         self._in_hand = 0
         self._state, self._detail = "starting", ""
@@ -171,7 +172,8 @@ class LoraRadio:
         started_us = _now_us()
         radio.use(self._downlink)
         try:
-            await radio.transmit_at(downlink.frame, clock.ticks_add(clock.ticks_us(), downlink.due_us - _now_us()))
+            due_ticks = clock.ticks_add(clock.ticks_us(), downlink.due_us - _now_us())
+            await radio.transmit_at(downlink.frame, due_ticks, latest_us=_LATEST_US)
             self._count("lora_acks_sent", 1)
         except TooLate:
             self._count("lora_acks_skipped_late", 1)

@@ -1,0 +1,235 @@
+"""The gateway's radio against real chip models on one air: hears, answers in the window, and outlives its radio."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from boards import data
+from boards.virtual.air import Air
+from boards.virtual.chips.sx1262.chip import Sx1262
+from boards.virtual.clock import WallClock
+from boards.virtual.loop import Loop
+from boards.virtual.socket_board import SocketBoard
+from boards.virtual.wiring import Chips
+from drivers import clock as driver_clock
+from drivers.link.frame import URGENT
+from drivers.radio.lora import Channel
+from gateway.config import LoraSouthbound
+from gateway.core import Core, open_core
+from gateway.duty import DutyBook
+from gateway.intake import Intake, Uplink, Verdict
+from gateway.southbound.lora import LoraRadio
+from gateway.southbound.radio_device import open_device
+from provisioning.enrol import Enrolment, enrol
+from tests.gateway.sealed_node import SealedNode
+
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(30)]  # a receive window is a matter of milliseconds
+
+UP = Channel(868_100_000, 7, 125_000, 1, 14)
+DOWN = Channel(869_525_000, 7, 125_000, 1, 14, invert_iq=True)
+
+
+class Radios:
+    """Two radios on one air, each behind a socket: the gateway's and a node's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._clock = WallClock()
+        self._air = Air(self._clock, 1)
+        self._loop = Loop()
+        self._boards: dict[str, SocketBoard] = {}
+
+    def start(self) -> None:
+        self._loop.start()
+
+    def close(self) -> None:
+        for name in list(self._boards):
+            self.unplug(name)
+        self._loop.close()
+
+    def plug(self, name: str) -> None:
+        """A radio answers at `path(name)` from now on."""
+        chip = Sx1262(self._air, self._clock, name=name, position_m=(10.0 * len(name), 0.0))
+        board = SocketBoard(self._loop, self.path(name), data.load("heltec_v3"), Chips(radio=chip))
+        self._boards[name] = board
+        self._loop.call(board.start)
+
+    def unplug(self, name: str) -> None:
+        self._loop.call(self._boards.pop(name).close)
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.sock"
+
+    def config(self, name: str) -> LoraSouthbound:
+        return LoraSouthbound(device=f"virtual:{self.path(name)}")
+
+
+@pytest.fixture
+def radios() -> Iterator[Radios]:
+    with tempfile.TemporaryDirectory(prefix="lamppost-") as folder:  # tmp_path is too long for a socket
+        radios = Radios(Path(folder))
+        radios.start()
+        yield radios
+        radios.close()
+
+
+@pytest.fixture
+def enrolment(tmp_path: Path) -> Enrolment:
+    return enrol(tmp_path, alias="lamp-1")
+
+
+@pytest.fixture
+async def core(tmp_path: Path, enrolment: Enrolment) -> AsyncIterator[Core]:
+    async with open_core(data_dir=tmp_path, gateway_id="gw-1", cities=["city"]) as core, asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(core.run())
+        yield core
+        running.cancel()
+
+
+@asynccontextmanager
+async def served(radios: Radios, core: Core, tmp_path: Path) -> AsyncIterator[LoraRadio]:
+    """The gateway's side, running inside the block."""
+    radio = LoraRadio(radios.config("gateway"), core.intake, data_dir=tmp_path, count=core.counters.add)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(radio.run())
+        yield radio
+        running.cancel()
+
+
+async def until(fact: Callable[[], bool], *, deadline_s: float = 10.0) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not fact():
+            await asyncio.sleep(0.01)
+
+
+class Peer:
+    """The node's side: sends a frame, then hears what comes in its window."""
+
+    def __init__(self, radios: Radios) -> None:
+        device = open_device(radios.config("node"))
+        self.radio, self.close = device.radio, device.close
+        self._buf = bytearray(255)
+
+    async def send(self, frame: bytes) -> int:
+        """Returns the ticks at which the frame ended."""
+        self.radio.use(UP)
+        await self.radio.transmit(frame)
+        return int(self.radio.tx_done_us)
+
+    async def hear(self, timeout_ms: int = 2_500) -> tuple[bytes, int] | None:
+        """The next downlink, and the ticks at which its end was seen."""
+        self.radio.use(DOWN)
+        packet = await self.radio.receive(self._buf, timeout_ms)
+        return None if packet is None else (bytes(self._buf[: packet.length]), packet.done_us)
+
+
+@pytest.fixture
+def peer(radios: Radios) -> Iterator[Peer]:
+    radios.plug("gateway")
+    radios.plug("node")
+    peer = Peer(radios)
+    yield peer
+    peer.close()
+
+
+@pytest.mark.parametrize("kind", [1, URGENT])
+async def test_report_is_stored_and_acked_two_seconds_after_its_end(
+    radios: Radios, core: Core, tmp_path: Path, peer: Peer, enrolment: Enrolment, kind: int
+) -> None:
+    node = SealedNode(enrolment)
+    async with served(radios, core, tmp_path) as radio:
+        await until(lambda: radio.status()["state"] == "receiving")
+        ended = await peer.send(node.report(kind=kind))
+        heard = await peer.hear()
+        assert heard is not None
+        downlink, done = heard
+        began_us = driver_clock.ticks_diff(done, ended) - DOWN.airtime_us(len(downlink))
+        assert node.open_ack(downlink).holds(0)
+        assert began_us == pytest.approx(2_000_000, abs=15_000)
+    audit = await core.outbox.audit()
+    assert audit[0].accepted == 1
+    assert core.counters["lora_acks_sent"] == 1
+    assert core.counters["lora_deaf_ms"] >= DOWN.airtime_us(len(downlink)) // 1_000
+
+
+class Tap:
+    """Passes frames on to the intake and keeps a copy."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.uplinks: list[Uplink] = []
+
+    async def submit(self, uplink: Uplink) -> Verdict:
+        self.uplinks.append(uplink)
+        return await self._intake.submit(uplink)
+
+
+async def test_signal_airtime_and_time_of_reception_reach_the_intake(
+    radios: Radios, core: Core, tmp_path: Path, peer: Peer
+) -> None:
+    tap = Tap(core.intake)
+    radio = LoraRadio(radios.config("gateway"), tap, data_dir=tmp_path, count=core.counters.add)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(radio.run())
+        await until(lambda: radio.status()["state"] == "receiving")
+        await peer.send(b"\x41hello")
+        sent_at_s = time.time()
+        await until(lambda: bool(tap.uplinks))
+        running.cancel()
+    uplink = tap.uplinks[0]
+    assert uplink.frame == b"\x41hello"
+    assert uplink.airtime_us == UP.airtime_us(6)
+    assert uplink.received_at_s == pytest.approx(sent_at_s, abs=0.05)
+    assert uplink.rssi_dbm is not None
+    assert -130 < uplink.rssi_dbm < 0
+
+
+async def test_noise_is_counted_and_answered_by_silence(radios: Radios, core: Core, tmp_path: Path, peer: Peer) -> None:
+    async with served(radios, core, tmp_path) as radio:
+        await until(lambda: radio.status()["state"] == "receiving")
+        await peer.send(b"\xff" * 40)
+        assert await peer.hear(2_200) is None
+    assert core.counters["lora_frames_received"] == 1
+    assert core.counters["lora_acks_sent"] == 0
+    assert sum(n for name, n in core.counters.snapshot().items() if name.startswith("refused_")) == 1
+
+
+async def test_without_airtime_left_a_report_is_stored_and_not_acked(
+    radios: Radios, core: Core, tmp_path: Path, peer: Peer, enrolment: Enrolment
+) -> None:
+    spent = DutyBook(tmp_path / "duty.bin", freq_hz=869_525_000, bandwidth_hz=125_000)
+    spent.record(300_000_000)  # of 360 s; the last fifth is for urgent ones
+    async with served(radios, core, tmp_path) as radio:
+        await until(lambda: radio.status()["state"] == "receiving")
+        await peer.send(SealedNode(enrolment).report())
+        assert await peer.hear(2_200) is None
+    assert core.counters["lora_acks_skipped_duty"] == 1
+    assert (await core.outbox.audit())[0].accepted == 1
+
+
+async def test_missing_radio_is_a_state_and_is_found_when_it_comes(radios: Radios, core: Core, tmp_path: Path) -> None:
+    async with served(radios, core, tmp_path) as radio:
+        await until(lambda: radio.status()["state"] == "missing")
+        assert "start it first" in str(radio.status()["detail"])
+        radios.plug("gateway")
+        await until(lambda: radio.status()["state"] == "receiving")
+
+
+async def test_radio_that_goes_away_is_served_again_when_it_is_back(
+    radios: Radios, core: Core, tmp_path: Path, peer: Peer, enrolment: Enrolment
+) -> None:
+    async with served(radios, core, tmp_path) as radio:
+        await until(lambda: radio.status()["state"] == "receiving")
+        radios.unplug("gateway")
+        await until(lambda: radio.status()["state"] == "missing")
+        radios.plug("gateway")
+        await until(lambda: radio.status()["state"] == "receiving")
+        await peer.send(SealedNode(enrolment).report())
+        assert await peer.hear() is not None
