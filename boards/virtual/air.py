@@ -31,7 +31,7 @@ class Air:
     ) -> None:
         """loss, corruption  share of packets (0 to 1) that a receiver misses, or gets with a wrong payload
         record_limit      how many of the newest transmissions `sent` keeps
-        counters          sent, delivered, lost, corrupted, collided, too_weak, missed: per packet and tuned receiver
+        counters          sent, delivered, lost, corrupted, collided, too_weak, missed: per packet and tuned reception
         """
         self.lock = threading.RLock()
         self.clock = clock

@@ -159,6 +159,15 @@ def test_collisions_and_capture(air: Air, clock: ManualClock, delay_us: int, oth
     assert outcome(rx).strip() == result
 
 
+def test_the_louder_of_two_that_start_together_is_heard_whichever_comes_first(air: Air, clock: ManualClock) -> None:
+    rx = listener(air, clock)
+    for weak_first in (True, False):
+        for distance_m in (200, 100) if weak_first else (100, 200):
+            air.inject(b"%d" % distance_m, modulation=UPLINK, position_m=(distance_m, 0))
+        clock.advance_us(100_000)
+        assert outcome(rx) == "100"
+
+
 @pytest.mark.parametrize(
     "other, result",
     [

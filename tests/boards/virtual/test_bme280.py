@@ -1,6 +1,8 @@
 """BME280 model: its registers and timing as in BST-BME280-DS002, seen over the bus as any driver would."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from boards.virtual.chips.bme280 import Bme280
 from boards.virtual.chips.bme280_trimming import Trimming
@@ -206,3 +208,21 @@ def test_iir_filter_follows_slowly() -> None:
         measure(chip, clock)
         found.append(compensate(chip)[2] / 256)
     assert found == pytest.approx([100_250, 100_437, 100_578], abs=5)
+
+
+STEP = st.tuples(st.binary(max_size=12), st.integers(0, 300), st.integers(0, 10_000_000))
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(STEP, max_size=20))
+def test_no_bytes_crash_the_chip_and_a_reset_always_helps(steps: list[tuple[bytes, int, int]]) -> None:
+    clock = ManualClock()
+    chip = started(Bme280(Still(21.5, 50, 100_000), clock), clock)
+    for written, wanted, passes_us in steps:
+        chip.write(written)
+        clock.advance_us(passes_us)
+        assert len(chip.read(wanted)) == wanted
+    chip.write(b"\xe0\xb6")
+    clock.advance_us(2_000)
+    measure(chip, clock)
+    assert compensate(chip)[0] == pytest.approx(2150, abs=1)

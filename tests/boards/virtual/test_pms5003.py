@@ -1,6 +1,8 @@
 """PMS5003 model: frames, commands and timing of the Plantower manual V2.3, seen through a UART."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from boards.virtual.chips.pms5003 import BYTE_US, Pms5003
 from boards.virtual.clock import ManualClock
@@ -152,3 +154,23 @@ def test_pins_sleep_and_reset(chip: Pms5003, clock: ManualClock) -> None:
     chip.reset(1)
     clock.advance_us(1_600_000)
     assert chip.any() == 32  # active again
+
+
+COMMAND = st.one_of(st.binary(max_size=20), st.sampled_from([PASSIVE, ACTIVE, READ, SLEEP, WAKE, READ[:4]]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(st.tuples(COMMAND, st.integers(0, 90_000_000)), max_size=20))
+def test_no_bytes_crash_the_chip_and_waking_it_always_helps(steps: list[tuple[bytes, int]]) -> None:
+    clock = ManualClock()
+    chip = Pms5003(Weather(7, "n"), clock)
+    for command, passes_us in steps:
+        chip.write(command)
+        clock.advance_us(passes_us)
+        chip.read(chip.any())
+    chip.write(bytes(7) + WAKE)  # zeros: a command begun before is complete, and wrong
+    clock.advance_us(2_000_000)
+    quiet(chip, clock)
+    chip.write(READ)
+    clock.advance_us(40 * BYTE_US)
+    assert values(chip.read(32))

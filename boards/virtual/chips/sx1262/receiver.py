@@ -161,11 +161,7 @@ class Receiver:
 
     def _louder_than(self, locked: Transmission) -> Iterable[Transmission]:
         beaten_dbm = signal_dbm(locked, self._ear) + CAPTURE_DB
-        return (
-            sent
-            for sent in self._candidates()
-            if sent.starts_us > locked.starts_us and signal_dbm(sent, self._ear) >= beaten_dbm
-        )
+        return (sent for sent in self._candidates() if signal_dbm(sent, self._ear) >= beaten_dbm)
 
     def _is_intact(self, sent: Transmission, from_us: int, to_us: int) -> bool:
         return self._air.is_intact(sent, self._ear, from_us, to_us)
