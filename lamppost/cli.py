@@ -47,7 +47,7 @@ COMMANDS = (
         words=("gateway", "status"), module="gateway.status", about="show what the gateway holds, hears and delivers"
     ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
-    Command(words=("board", "up"), module="boards.virtual.up", about="start a virtual board that mpremote can talk to"),
+    Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
 _GROUPS = {
     "gateway": "the box in the street cabinet: run it, check it, look into it",

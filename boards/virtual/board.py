@@ -13,7 +13,7 @@ from boards.virtual import image
 from boards.virtual.clock import Clock, WallClock
 from boards.virtual.console import Console
 from boards.virtual.flash import Flash
-from boards.virtual.interpreter import shims_folder
+from boards.virtual.interpreter import write_shims
 from boards.virtual.life import Life, Parts
 from boards.virtual.loop import Loop
 from boards.virtual.nvs import Nvs
@@ -22,7 +22,7 @@ from boards.virtual.rtc import Rtc
 from boards.virtual.wifi import Wifi
 from boards.virtual.wiring import Chips, Wiring
 
-HEAPSIZE = "160k"
+HEAPSIZE = "256k"  # a 64-bit object takes twice the room of a board's
 
 
 class VirtualBoard:
@@ -83,7 +83,7 @@ class VirtualBoard:
             heapsize=self._heapsize,
             ticks_start_ms=self._ticks_start_ms,
             unique_id=self.unique_id,
-            shims=shims_folder(self._workdir),
+            shims=write_shims(self._workdir),
             flash=self._flash,
             nvs=self._nvs,
             wiring=self._wiring,

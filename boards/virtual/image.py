@@ -58,7 +58,6 @@ def _filesystem(buffer: bytearray) -> LittleFS:
         prog_size=32,
         cache_size=128,
         lookahead_size=32,
-        disk_version=_DISK_VERSION,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from boards import mpy
+from boards.virtual import romfs
 from boards.virtual.loop import Loop
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
@@ -20,17 +21,14 @@ _REMOTE = Path(__file__).parents[2] / "drivers" / "bus" / "remote.py"
 _STREAM_FD = 3
 
 
-def shims_folder(into: Path) -> Path:
-    """Write the compiled shims to `into`; the host's end of `machine` is drivers/bus/remote.py, as `_remote`."""
-    folder = into / "shims"
-    folder.mkdir(parents=True, exist_ok=True)
-    for source in [*sorted(_SHIMS.glob("*.py")), _REMOTE]:
-        if source.stem == "start":  # run by name, so it stays source; it is two lines
-            (folder / "start.py").write_bytes(source.read_bytes())
-            continue
-        name = "_remote" if source == _REMOTE else source.stem
-        (folder / f"{name}.mpy").write_bytes(mpy.compile_file(source, name=f"{name}.py"))
-    return folder
+def write_shims(into: Path) -> Path:
+    """Write the compiled shims to a ROM image; the board's end of its buses is drivers/bus/remote.py, as `_remote`."""
+    sources = {**{source.stem: source for source in sorted(_SHIMS.glob("*.py"))}, "_remote": _REMOTE}
+    rom, draft = into / "shims.romfs", into / "shims.romfs.new"
+    files = {f"{name}.mpy": mpy.compile_file(source, name=f"{name}.py") for name, source in sources.items()}
+    draft.write_bytes(romfs.build(files))
+    draft.replace(rom)  # another board of this folder may be starting
+    return rom
 
 
 class Interpreter:
@@ -108,14 +106,22 @@ class Interpreter:
 
 
 def _spawn(shims: Path, heapsize: str, terminal: int, stream: int) -> int:
-    arguments = ["-X", f"heapsize={heapsize}", "-i", str(shims / "start.py")]
-    command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), _interpreter_folder(), *arguments]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(_LAUNCHER),
+        str(os.getpid()),
+        _interpreter_folder(),
+        str(shims),
+        heapsize,
+    ]
     actions = [
         *((os.POSIX_SPAWN_DUP2, terminal, fd) for fd in (0, 1, 2)),
         (os.POSIX_SPAWN_DUP2, stream, _STREAM_FD),
     ]
     # No HOME: the unix port would keep a REPL history there. UTC: its mktime is local time, a board's is not.
-    environment = {"MICROPYPATH": f"{shims}:.frozen", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    environment = {"MICROPYPATH": ".frozen", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
     return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
 
 

@@ -1,7 +1,7 @@
 """A whole street in one process: the clock, the air, the weather, virtual boards, and the chips of a gateway.
 
-One thread serves all of it. Boards and gateway chips hear each other through the one air; the weather is a pure function
-of seed, node name and time, so that anyone can compute what a node should have measured.
+One thread serves all of it. Boards and gateway chips hear each other through the one air; the weather is a pure
+function of seed, node name and time, so that anyone can compute what a node should have measured.
 """
 
 import math
@@ -97,6 +97,7 @@ class Street:
     ) -> VirtualBoard:
         """A board with radio, BME280, PMS5003, water probe and battery; off, so that it can be provisioned first.
 
+        board        one with an SX127x, or a radio behind a power chip, has no radio here: there is no model of those
         position_m   from the gateway; along the street, 40 m apart, unless given
         events       what happens to its weather
         """
@@ -127,8 +128,11 @@ class Street:
             needs_txen=radio.txen is not None,
             has_dcdc=radio.dcdc,
         )
+        has_model = radio.chip == "sx1262" and board.pmu is None
         chips = Chips(
-            radio=Sx1262(self.air, self.clock, name=name, position_m=position_m, fitting=fitting),
+            radio=Sx1262(self.air, self.clock, name=name, position_m=position_m, fitting=fitting)
+            if has_model
+            else None,
             i2c=[Bme280(weather, self.clock)],
             uart=Pms5003(weather, self.clock),
         )

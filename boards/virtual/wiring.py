@@ -114,8 +114,9 @@ class Wiring:
         """The supply of the board, and so of its chips, comes or goes."""
         self.float_pins()
         for chip in (self._chips.radio, self._chips.uart, *self._chips.i2c):
-            if hasattr(chip, "power"):
-                chip.power(int(is_on))
+            power = getattr(chip, "power", None)
+            if power is not None:
+                power(int(is_on))
             elif is_on:
                 _power_cycle(chip)
 

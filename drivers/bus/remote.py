@@ -12,24 +12,32 @@ The operations are listed with their payloads in boards/virtual/rpc.py. All inte
 import os
 import struct
 
-_BOARD = 0x02
-_PIN_INIT = 0x30
-_PIN_GET = 0x31
-_PIN_SET = 0x32
-_ADC_READ_UV = 0x33
-_SPI_INIT = 0x38
-_SPI_TRANSFER = 0x39
-_I2C_INIT = 0x40
-_I2C_WRITE = 0x41
-_I2C_READ = 0x42
-_UART_INIT = 0x48
-_UART_WRITE = 0x49
-_UART_READ = 0x4A
-_UART_ANY = 0x4B
-_RESYNC = 0x7F
+try:
+    from micropython import const
+except ImportError:
 
-_IDF_ERROR = 255
-_LARGEST = 4096  # bytes in one transfer
+    def const(value):
+        return value
+
+
+_BOARD = const(0x02)
+_PIN_INIT = const(0x30)
+_PIN_GET = const(0x31)
+_PIN_SET = const(0x32)
+_ADC_READ_UV = const(0x33)
+_SPI_INIT = const(0x38)
+_SPI_TRANSFER = const(0x39)
+_I2C_INIT = const(0x40)
+_I2C_WRITE = const(0x41)
+_I2C_READ = const(0x42)
+_UART_INIT = const(0x48)
+_UART_WRITE = const(0x49)
+_UART_READ = const(0x4A)
+_UART_ANY = const(0x4B)
+_RESYNC = const(0x7F)
+
+_IDF_ERROR = const(255)
+_LARGEST = const(4096)  # bytes in one transfer
 
 
 class Link:
@@ -43,24 +51,28 @@ class Link:
 
     def ask(self, operation, payload=b""):
         """Return the payload of the answer. Raises OSError."""
-        length = self._send(operation, payload)
-        answer = bytearray(length)
+        answer = bytearray(self._send(struct.pack(">HB", len(payload), operation) + payload))
         self._receive(answer)
         return answer
 
-    def ask_into(self, operation, payload, answer):
-        """Fill `answer`, a buffer, whose length the answer must have. Raises OSError."""
-        length = self._send(operation, payload)
+    def exchange(self, question, answer, more=None):
+        """Send a whole `question`, and `more` of its payload; fill `answer`, which must have the right length.
+
+        Allocates nothing: a file system may ask while the garbage collector closes its files. Raises OSError.
+        """
+        length = self._send(question, more)
         if length != len(answer):
             raise OSError(5, "the board answered %d bytes, expected %d" % (length, len(answer)))
         self._receive(answer)
 
-    def _send(self, operation, payload):
-        """Send the question and take the head of its answer; how many bytes follow."""
+    def _send(self, question, more=None):
+        """Send, and take the head of the answer; how many bytes follow."""
         if self._is_waiting:
             self._resync()
         self._is_waiting = True  # stays so if Ctrl-C comes before the whole answer is here
-        self._stream.write(struct.pack(">HB", len(payload), operation) + payload)
+        self._stream.write(question)
+        if more is not None:
+            self._stream.write(more)
         head = self._head
         self._fill(head)
         length = head[0] << 8 | head[1]
@@ -107,8 +119,9 @@ class Pin:
     def __init__(self, number, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
         """Modes and pulls are those of the ESP32; -1 or None leaves what was."""
         self.number = number
-        self._get = bytes([number])
-        self._set = (bytes([number, 0]), bytes([number, 1]))
+        self._get = bytes([0, 1, _PIN_GET, number])
+        self._low = bytes([0, 2, _PIN_SET, number, 0])
+        self._high = bytes([0, 2, _PIN_SET, number, 1])
         self._level = bytearray(1)
         self.init(mode, pull, value=value)
 
@@ -120,9 +133,9 @@ class Pin:
     def value(self, level=None):
         """The level, or set it."""
         if level is not None:
-            self.link.ask(_PIN_SET, self._set[1 if level else 0])
+            self.link.exchange(self._high if level else self._low, b"")
             return None
-        self.link.ask_into(_PIN_GET, self._get, self._level)
+        self.link.exchange(self._get, self._level)
         return self._level[0]
 
     __call__ = value
@@ -158,7 +171,7 @@ class SPI:
 
     def write_readinto(self, out, back):
         """Full duplex; both buffers of one length, at most 4096 bytes."""
-        self.link.ask_into(_SPI_TRANSFER, self._id + bytes(out), back)
+        self.link.exchange(struct.pack(">HB", 1 + len(out), _SPI_TRANSFER) + self._id + out, back)
 
     def write(self, out):
         """Send, and forget what came back."""
@@ -195,7 +208,7 @@ class I2C:
 
     def readfrom_into(self, addr, buf, stop=True):
         """Fill `buf`."""
-        self.link.ask_into(_I2C_READ, self._id + struct.pack(">BH", addr, len(buf)), buf)
+        self.link.exchange(struct.pack(">HB", 4, _I2C_READ) + self._id + struct.pack(">BH", addr, len(buf)), buf)
 
     def readfrom(self, addr, length, stop=True):
         """As readfrom_into, in a new buffer."""
@@ -238,6 +251,7 @@ class UART:
     def __init__(self, number, baudrate=115_200, *, tx=None, rx=None, **_unused):
         """Pins are Pin objects or numbers; None means where the board has this port."""
         self._id = bytes([number])
+        self._question = bytes([0, 1, _UART_ANY, number])
         self._count = bytearray(2)
         self.init(baudrate, tx=tx, rx=rx)
 
@@ -247,7 +261,7 @@ class UART:
 
     def any(self):
         """Bytes waiting."""
-        self.link.ask_into(_UART_ANY, self._id, self._count)
+        self.link.exchange(self._question, self._count)
         return self._count[0] << 8 | self._count[1]
 
     def read(self, length=_LARGEST):

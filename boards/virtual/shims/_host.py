@@ -3,9 +3,10 @@
 import struct
 
 import _remote
+from micropython import const
 
-_STREAM_FD = 3
-_HELLO = 0x01
+_STREAM_FD = const(3)
+_HELLO = const(0x01)
 
 LINK = _remote.Link(open(_STREAM_FD, "r+b"))
 for _part in (_remote.Pin, _remote.SPI, _remote.I2C, _remote.UART, _remote.ADC):

@@ -3,8 +3,9 @@
 import termios
 
 from micropython import *
+from micropython import const
 
-_ISIG = 0x01
+_ISIG = const(0x01)
 
 
 def kbd_intr(character):

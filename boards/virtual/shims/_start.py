@@ -1,11 +1,14 @@
 """From the interpreter's start to boot.py and main.py, as the ESP32 port does it (ports/esp32/main.c, _boot.py)."""
 
+import gc
 import sys
 
 import utime
+import vfs
 from _host import IS_INTERRUPTED, LINK, SPEED, STARTS_RAW
+from micropython import const
 
-_READY = 0x03
+_READY = const(0x03)
 _BOOT_PY = "# This file is executed on every boot (including wake-boot from deepsleep)\n"
 
 
@@ -15,6 +18,11 @@ def run(names):
     _load_shims()
     _mount()
     sys.path[:] = ["", ".frozen", "/lib"]
+    names.clear()
+    names["__name__"] = "__main__"
+    for module in ("_start", "_host", "_remote", "_micropython"):
+        sys.modules.pop(module, None)
+    gc.collect()  # the port's own start leaves no garbage
     LINK.ask(_READY)
     if not IS_INTERRUPTED and _run_file("boot.py", names) and not STARTS_RAW:
         _run_file("main.py", names)
@@ -25,15 +33,14 @@ def _load_asyncio():
     sys.modules["time"] = utime
     import asyncio
 
-    del sys.modules["time"]
-    if SPEED == 1:
-        return
     core, sleep_ms = asyncio.core, asyncio.core.sleep_ms
+    del sys.modules["time"]
+    if SPEED != 1:
 
-    def scaled(duration_ms):
-        return sleep_ms(int(duration_ms / SPEED))
+        def scaled(duration_ms):
+            return sleep_ms(int(duration_ms / SPEED))
 
-    core.sleep_ms = asyncio.sleep_ms = scaled
+        core.sleep_ms = asyncio.sleep_ms = scaled
 
 
 def _load_shims():
@@ -51,20 +58,21 @@ def _load_shims():
 
 
 def _mount():
-    import vfs
     from flashbdev import bdev
 
+    vfs.umount("/rom")
     vfs.umount("/")
     try:
-        vfs.mount(vfs.VfsLfs2(bdev, readsize=32, progsize=32, lookahead=32, mtime=True), "/")
+        vfs.mount(_open(bdev), "/")
     except OSError:
-        _set_up(bdev, vfs)
-    import os
-
-    os.chdir("/")
+        _set_up(bdev)
 
 
-def _set_up(bdev, vfs):
+def _open(bdev):
+    return vfs.VfsLfs2(bdev, readsize=32, progsize=32, lookahead=32, mtime=True)
+
+
+def _set_up(bdev):
     """inisetup.py of the ESP32 port: a blank flash gets a file system, any other is left for a human."""
     block = bytearray(bdev.ioctl(5, 0))
     bdev.readblocks(0, block)
@@ -72,7 +80,7 @@ def _set_up(bdev, vfs):
         _report_corruption()
     print("Performing initial setup")
     vfs.VfsLfs2.mkfs(bdev, readsize=32, progsize=32, lookahead=32)
-    vfs.mount(vfs.VfsLfs2(bdev, readsize=32, progsize=32, lookahead=32, mtime=True), "/")
+    vfs.mount(_open(bdev), "/")
     with open("boot.py", "w") as file:
         file.write(_BOOT_PY)
 

@@ -3,18 +3,19 @@
 import struct
 
 from _host import LINK
+from micropython import const
 
 WAKEUP_ALL_LOW = False
 WAKEUP_ANY_HIGH = True
 
-_WAKE_ON_PIN = 0x0D
-_NVS_GET = 0x20
-_NVS_SET = 0x21
-_NVS_ERASE = 0x22
-_NVS_COMMIT = 0x23
-_I32 = 0x14
-_BLOB = 0x42
-_INVALID_LENGTH = -0x110C
+_WAKE_ON_PIN = const(0x0D)
+_NVS_GET = const(0x20)
+_NVS_SET = const(0x21)
+_NVS_ERASE = const(0x22)
+_NVS_COMMIT = const(0x23)
+_I32 = const(0x14)
+_BLOB = const(0x42)
+_INVALID_LENGTH = const(-0x110C)
 
 
 def wake_on_ext0(pin=None, level=None):

@@ -5,6 +5,7 @@ import time
 
 from _host import LINK, RESET_CAUSE, UNIQUE_ID, WAKE_REASON
 from _remote import ADC, I2C, SPI, UART, Pin  # noqa: F401
+from micropython import const
 from umachine import PinBase, mem8, mem16, mem32  # noqa: F401
 
 PWRON_RESET = 1
@@ -17,16 +18,16 @@ EXT0_WAKE = 2
 EXT1_WAKE = 3
 TIMER_WAKE = 4
 
-_RESET = 0x04
-_SOFT_RESET = 0x05
-_DEEP_SLEEP = 0x06
-_WDT_START = 0x07
-_WDT_FEED = 0x08
-_RTC_GET = 0x09
-_RTC_SET = 0x0A
-_RTC_MEMORY_GET = 0x0B
-_RTC_MEMORY_SET = 0x0C
-_FOR_EVER = 0xFFFFFFFFFFFFFFFF
+_RESET = const(0x04)
+_SOFT_RESET = const(0x05)
+_DEEP_SLEEP = const(0x06)
+_WDT_START = const(0x07)
+_WDT_FEED = const(0x08)
+_RTC_GET = const(0x09)
+_RTC_SET = const(0x0A)
+_RTC_MEMORY_GET = const(0x0B)
+_RTC_MEMORY_SET = const(0x0C)
+_FOR_EVER = const(0xFFFFFFFFFFFFFFFF)
 _freq_hz = 160_000_000
 
 

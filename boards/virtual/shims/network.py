@@ -3,6 +3,7 @@
 import struct
 
 from _host import LINK, UNIQUE_ID
+from micropython import const
 
 STA_IF = 0
 AP_IF = 1
@@ -13,13 +14,13 @@ STAT_BEACON_TIMEOUT = 200
 STAT_NO_AP_FOUND = 201
 STAT_WRONG_PASSWORD = 202
 
-_ACTIVE = 0x50
-_CONNECT = 0x51
-_DISCONNECT = 0x52
-_STATUS = 0x53
-_ROUTE = 0x54
-_FAILED = -202  # EAI_FAIL of lwIP
-_NETWORK_UNREACHABLE = 101
+_ACTIVE = const(0x50)
+_CONNECT = const(0x51)
+_DISCONNECT = const(0x52)
+_STATUS = const(0x53)
+_ROUTE = const(0x54)
+_FAILED = const(-202)  # EAI_FAIL of lwIP
+_NETWORK_UNREACHABLE = const(101)
 
 
 def route(host, port):

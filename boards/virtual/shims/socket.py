@@ -2,9 +2,10 @@
 
 import network
 import usocket
+from micropython import const
 from usocket import *
 
-_WIFI_ROUTE = 0x54
+_WIFI_ROUTE = const(0x54)
 _ANY = ("0.0.0.0", "")
 
 

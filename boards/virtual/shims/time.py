@@ -1,15 +1,16 @@
 """time as on the ESP32: seconds since 2000 from the RTC, ticks of 30 bits from each start; the host may scale them."""
 
 from _host import RTC_US, SPEED, TICKS_MS
+from micropython import const
 from utime import gmtime as _gmtime
 from utime import mktime as _mktime
 from utime import sleep as _sleep
 from utime import sleep_us as _sleep_us
 from utime import ticks_us as _now_us
 
-_MASK = (1 << 30) - 1
-_HALF = 1 << 29
-_1970_TO_2000_S = 946_684_800
+_MASK = const((1 << 30) - 1)
+_HALF = const(1 << 29)
+_1970_TO_2000_S = const(946_684_800)
 _started_us = _now_us()
 _rtc_us = RTC_US  # what the RTC showed at _started_us
 
