@@ -1,4 +1,4 @@
-"""A report body is a string of bits, most significant first. This writes and reads them."""
+"""A report body is a string of bits, most significant first. This writes them; the gateway's reader is in unpack."""
 
 from drivers.link.frame import FrameError
 
@@ -37,22 +37,3 @@ class BitWriter:
     def to_bytes(self):
         """Return what was written, padded with zero bits to the byte."""
         return bytes(self._buf[: (self.position + 7) >> 3])
-
-
-class BitReader:
-    """Reads fields from the front. Past the end it raises FrameError("truncated")."""
-
-    def __init__(self, data):
-        self._value = int.from_bytes(data, "big")
-        self.left = len(data) * 8  # bits not read yet
-
-    def read(self, width):
-        left = self.left - width
-        if left < 0:
-            raise FrameError("truncated")
-        self.left = left
-        return (self._value >> left) & ((1 << width) - 1)
-
-    def rest(self):
-        """Return all bits not read yet as one integer, without reading them."""
-        return self._value & ((1 << self.left) - 1)

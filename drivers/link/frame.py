@@ -2,7 +2,7 @@
 
 Goes in: a whole frame, or the numbers that a header carries. Comes out: a Frame, or header bytes and associated data.
 Knows no key, no reading and no clock. Exact bytes: docs/protocol.md, "Frame".
-Decoders of this package raise FrameError only; its reason is the name of the counter that moves.
+Decoders of this package raise FrameError only; its reason is the name of the counter that moves (all: reasons.REASONS).
 """
 
 VERSION = 1
@@ -19,26 +19,6 @@ DOWNLINK_OVERHEAD = 14
 FULL_DOWNLINK_OVERHEAD = 16
 
 COUNTER_SLACK = 1024  # frames may overtake each other by so many counters
-
-REASONS = (
-    "truncated",  # ends before its last field
-    "oversized",  # longer than it may be, or than its fields are
-    "unknown_version",
-    "unknown_kind",
-    "unsupported_kind",  # reserved in version 1: join, beacon, fragment, command
-    "wrong_direction",  # an uplink where a downlink was expected, or the other way round
-    "bad_tag",  # not sealed with this key, counter and header
-    "unknown_schema",
-    "unknown_extension",
-    "bad_extension",  # extensions that contradict each other or the frame
-    "unknown_flag",
-    "out_of_range",  # a value outside its schema
-    "bad_time",  # a report younger than its transmission, or older than its boot
-    "bad_sequence",  # a sequence, floor or base that no node can have issued
-    "too_many_reports",
-    "bad_padding",
-    "bad_cbor",
-)
 
 
 class FrameError(Exception):

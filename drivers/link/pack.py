@@ -256,8 +256,8 @@ def _write_values(out, last, report):
         raise FrameError("out_of_range")
     if _delta_bits(last.values, report.values) < _raw_bits(report):
         out.write(1, 1)
-        for before, value in zip(last.values, report.values):
-            _write_delta(out, value - before)
+        for i in range(len(report.values)):
+            _write_delta(out, report.values[i] - last.values[i])
     else:
         out.write(0, 1)
         _write_raw(out, report)
@@ -299,12 +299,20 @@ def _write_particles(out, value):
 
 
 def _raw_bits(report):
-    bits = 0
+    bits = at = 0
     for part in PARTS[report.schema]:
-        bits += {"c": 44, "p": 30, "w": 16, "b": 16}[part]
-    if "p" in PARTS[report.schema]:
-        at = 3 if PARTS[report.schema][0] == "c" else 0
-        bits += 16 * sum(1 for value in report.values[at : at + 3] if value >= WIDE)
+        if part == "c":
+            bits += 44
+            at += 3
+        elif part == "p":
+            bits += 30
+            for i in range(at, at + 3):
+                if report.values[i] >= WIDE:
+                    bits += 16
+            at += 3
+        else:
+            bits += 16
+            at += 1
     return bits
 
 

@@ -58,9 +58,9 @@ def in_range(schema, values):
     names = SCHEMAS.get(schema)
     if names is None or len(names) != len(values):
         return False
-    for name, value in zip(names, values):
-        low, high = LIMITS[name]
-        if not low <= value <= high:
+    for i in range(len(names)):  # zip() would make a tuple per value
+        low, high = LIMITS[names[i]]
+        if not low <= values[i] <= high:
             return False
     return True
 

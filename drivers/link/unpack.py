@@ -4,7 +4,6 @@ A node does not carry it: its memory is small, and it never reads a report.
 """
 
 from drivers.link import schema as schemas
-from drivers.link.bits import BitReader
 from drivers.link.cbor import decode
 from drivers.link.frame import FrameError, nearest
 from drivers.link.pack import EPOCHS_OPENED, FLOOR_RAISED, LONG_AGE, MAX_REPORTS, OLDER_BOOT, OTHER_EPOCH, PARTS, WIDE
@@ -287,3 +286,22 @@ def _check_padding(bits):
     """Between the last report and the end lie at most 7 bits, all zero, the one that ended the loop included."""
     if bits.left >= 7 or bits.rest():
         raise FrameError("bad_padding")
+
+
+class BitReader:
+    """Reads fields from the front. Past the end it raises FrameError("truncated")."""
+
+    def __init__(self, data):
+        self._value = int.from_bytes(data, "big")
+        self.left = len(data) * 8  # bits not read yet
+
+    def read(self, width):
+        left = self.left - width
+        if left < 0:
+            raise FrameError("truncated")
+        self.left = left
+        return (self._value >> left) & ((1 << width) - 1)
+
+    def rest(self):
+        """Return all bits not read yet as one integer, without reading them."""
+        return self._value & ((1 << self.left) - 1)

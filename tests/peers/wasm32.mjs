@@ -1,6 +1,6 @@
-// Runs a script under 32-bit MicroPython (WebAssembly), with given files in its memory file system.
+// Runs scripts, one after the other in one namespace, under 32-bit MicroPython (WebAssembly), with given files in its memory file system.
 // Usage: node wasm32.mjs MICROPYTHON_MJS JOB_JSON
-// The job: {"script": text, "files": {path: base64}, "heapsize": bytes, "ticks_ms": what ticks_ms() starts from}
+// The job: {"scripts": [text, ...], "files": {path: base64}, "heapsize": bytes, "ticks_ms": what ticks_ms() starts from}
 import fs from "fs";
 import { pathToFileURL } from "url";
 
@@ -22,7 +22,7 @@ for (const [path, text] of Object.entries(job.files)) {
 const now = Date.now;
 Date.now = () => now() + job.ticks_ms;
 try {
-  mp.runPython(job.script);
+  for (const script of job.scripts) mp.runPython(script); // garbage is collected when one returns
 } catch (error) {
   if (error.type !== "SystemExit") {
     process.stderr.write(`${error.message}\n`);

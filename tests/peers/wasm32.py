@@ -14,7 +14,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -34,15 +34,16 @@ class Wasm32Missing(Exception):
 
 
 def run_wasm32(
-    script: str,
+    script: str | Sequence[str],
     files: Mapping[str, bytes] | None = None,
     *,
     heapsize: int = 1 << 20,
     ticks_ms: int = JUST_BEFORE_THE_WRAP_MS,
     timeout_s: float = 120,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `script` (source text) and return what it printed.
+    """Run `script` and return what it printed.
 
+    script    source text; or several, run in turn, if it matters that garbage is collected: here it is only in between
     files     path: content, written before the start; "/lib" is on the import path
     heapsize  bytes of garbage-collected heap
     ticks_ms  where time.ticks_ms() starts
@@ -50,7 +51,7 @@ def run_wasm32(
     """
     module = installed()
     job = {
-        "script": "import sys\nsys.path.append('/lib')\n" + script,
+        "scripts": ["import sys\nsys.path.append('/lib')", *([script] if isinstance(script, str) else script)],
         "files": {path: base64.b64encode(content).decode() for path, content in (files or {}).items()},
         "heapsize": heapsize,
         "ticks_ms": ticks_ms,
@@ -62,7 +63,7 @@ def run_wasm32(
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
-def check_wasm32(script: str, files: Mapping[str, bytes] | None = None, **options: int) -> str:
+def check_wasm32(script: str | Sequence[str], files: Mapping[str, bytes] | None = None, **options: int) -> str:
     """Like run_wasm32, but a failed script fails the test with what it said. Returns stdout."""
     done = run_wasm32(script, files, **options)
     assert done.returncode == 0, f"32-bit MicroPython exited {done.returncode}:\n{done.stdout}\n{done.stderr}"

@@ -10,9 +10,10 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.link.frame import REASONS, FrameError, aad_uplink, parse_uplink, reconstruct_counter, uplink_header
+from drivers.link.frame import FrameError, aad_uplink, parse_uplink, reconstruct_counter, uplink_header
 from drivers.link.keys import UP, derive, nonce
 from drivers.link.pack import MAX_REPORTS, Report, pack
+from drivers.link.reasons import REASONS
 from drivers.link.unpack import unpack
 from tests.drivers.link.boxes import openssl_ccm
 from tests.drivers.link.hostile import mutate

@@ -7,8 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drivers.link.bits import BitWriter
-from drivers.link.frame import REASONS, FrameError
+from drivers.link.frame import FrameError
 from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL, MAX_REPORTS, OPERATOR, Report, pack
+from drivers.link.reasons import REASONS
 from drivers.link.schema import SELF_DESCRIBING, fit, readings
 from drivers.link.unpack import unpack
 from tests.drivers.link.reports import U32, report_runs

@@ -7,6 +7,7 @@ import pytest
 from drivers.link import frame, pack, schema, unpack
 from drivers.link.ack import pack_ack, unpack_ack
 from drivers.link.keys import DOWN, UP, derive, nonce
+from drivers.link.reasons import REASONS
 from drivers.link.seal import Ccm
 from tests.drivers.link import document
 from tests.drivers.link.boxes import openssl_ccm, openssl_ecb
@@ -118,7 +119,7 @@ def test_schemas_are_those_of_the_code() -> None:
 
 
 def test_refusals_are_the_closed_list_of_the_code() -> None:
-    assert tuple(name for name, _ in document.table("Refusals", "counter")) == frame.REASONS
+    assert tuple(name for name, _ in document.table("Refusals", "counter")) == REASONS
 
 
 def test_sizes_are_those_measured() -> None:
