@@ -69,6 +69,7 @@ class Listener:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._early: list[tuple[DeviceConnection, Connect]] = []  # before run; bounded by the connections
         self._failure: asyncio.Future[None] | None = None
         self._connections: set[DeviceConnection] = set()
         self._leaving: set[DeviceConnection] = set()
@@ -85,7 +86,6 @@ class Listener:
                 self._endpoint.port,
                 ssl=self._tls,
                 backlog=_BACKLOG,
-                start_serving=False,
                 ssl_handshake_timeout=self.limits.connect_s if self._tls else None,
                 ssl_shutdown_timeout=1.0 if self._tls else None,
             )
@@ -109,11 +109,11 @@ class Listener:
 
     async def run(self) -> None:
         """Serve until cancelled. An unexpected error of `on_publish` comes out here."""
-        assert self._server is not None
         assert self._failure is not None
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            await self._server.start_serving()
+            for connection, connect in self._early:
+                self.begin_admission(connection, connect)
             tasks.create_task(self._check(), name="mqtt.check")
             await self._failure
 
@@ -155,7 +155,9 @@ class Listener:
         self._connections.add(connection)
 
     def begin_admission(self, connection: DeviceConnection, connect: Connect) -> None:
-        assert self._tasks is not None
+        if self._tasks is None:
+            self._early.append((connection, connect))
+            return
         self._tasks.create_task(self._admit(connection, connect), name="mqtt.admit")
 
     def may_subscribe(self, peer: Peer, topic_filter: str) -> int:
