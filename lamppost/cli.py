@@ -124,7 +124,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, ConfigError):
         print(f"lamppost: {error}", file=sys.stderr)
         return EDIT
-    if isinstance(error, GatewayError) or getattr(error, "is_for_people", False):
+    if isinstance(error, GatewayError):
         print(f"lamppost: {error}", file=sys.stderr)
         return FAILED
     with tempfile.NamedTemporaryFile("w", prefix="lamppost-", suffix=".log", delete=False) as file:
