@@ -9,6 +9,7 @@ import hmac
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from gateway.errors import ConfigError
 
@@ -31,7 +32,7 @@ class Peer:
     client_id: str
     user: str | None = None
     devices: frozenset[str] | None = None
-    assurance: str = "none"
+    assurance: Literal["mtls", "password", "none"] = "none"
     is_private: bool = True
 
     def may_speak_for(self, device: str) -> bool:

@@ -37,7 +37,18 @@ _BUCKETS_KEPT = 4_096
 
 # Refusals that are about who is speaking; every other is about what was said.
 _NOT_AUTHORISED = frozenset(
-    ("unknown_node", "bad_tag", "replayed", "stale_epoch", "senml_foreign_name", "not_authorised", "retained")
+    (
+        "unknown_node",
+        "no_session",
+        "bad_tag",
+        "replayed",
+        "stale_epoch",
+        "senml_device_name",
+        "senml_claims_node",
+        "senml_claims_other",
+        "senml_too_many_devices",
+        "senml_retained",
+    )
 )
 
 
