@@ -9,7 +9,7 @@ from pathlib import Path
 from boards import mpy
 
 _ROOT = Path(__file__).parents[1]
-_FOR_CPYTHON = {"drivers/bus/linux.py", "drivers/bus/remote.py"}
+_FOR_CPYTHON = {"drivers/bus/linux.py", "drivers/bus/remote.py", "drivers/link/reasons.py", "drivers/link/unpack.py"}
 _RUN_BY_NAME = ("boot.py", "main.py")
 
 
