@@ -169,9 +169,7 @@ class IngestListener:
         self._access = access or AccessList.anonymous()
         self._allow_plaintext = allow_plaintext
         self._password_checks = asyncio.Semaphore(_PASSWORD_CHECKS)
-        self._listener = Listener(
-            endpoint, on_publish=self._on_publish, policy=self, count=count, limits=limits, tls=tls
-        )
+        self._listener = Listener(endpoint, on_publish=self.take, policy=self, count=count, limits=limits, tls=tls)
         self._ingest = Ingest(
             intake,
             count=count,
@@ -224,7 +222,8 @@ class IngestListener:
         node = _NODE_CLIENT_ID.fullmatch(peer.client_id)
         return codes.SUCCESS if node and topic == f"n/{node[1]}/down" else codes.NOT_AUTHORISED
 
-    async def _on_publish(self, packet: Publish, peer: Peer) -> int | None:
+    async def take(self, packet: Publish, peer: Peer) -> int | None:
+        """One message of an admitted peer; the code for its PUBACK, None to leave it with the peer."""
         return await self._ingest.take(packet, peer)
 
 
@@ -249,6 +248,7 @@ class BrokerSubscription:
         self._filters = [FRAME_FILTER] if sealed_only else [FRAME_FILTER, SENML_FILTER]
         self._peer = Peer(options.client_id)
         self._session: Session | None = None
+        self.hears = asyncio.Event()  # set while subscribed
         self._link = Link(options, name="southbound broker", on_message=self._on_message)
         self._ingest = Ingest(
             intake, count=count, downlink=self._send_downlink, max_frames_per_s=max_frames_per_s, now_s=now_s
@@ -273,8 +273,10 @@ class BrokerSubscription:
                     raise SessionError(
                         "not_authorised", f"subscribing to {topic_filter}: {what}; check its access list"
                     )
+            self.hears.set()
             await session.wait_closed()
         finally:
+            self.hears.clear()
             self._session = None
 
     async def _on_message(self, packet: Publish) -> int | None:
