@@ -181,6 +181,14 @@ class Stage:
         await asyncio.to_thread(board.power_cut)
         return {node: await asyncio.to_thread(_issued, board)}
 
+    async def slow_down(self, node: str, *, sample_s: int) -> None:
+        """Give a node another pace; it is switched off and on for that."""
+        board = self._nodes[node][1]
+        await asyncio.to_thread(board.power_cut)
+        config = json.loads(board.read_file("/config.json")) | {"sample_s": sample_s}
+        board.write_files({"/config.json": json.dumps(config).encode()})
+        await self.switch_on(node)
+
     async def switch_on(self, node: str) -> None:
         await asyncio.to_thread(self._nodes[node][1].power_on)
 
@@ -199,8 +207,8 @@ class Stage:
 
     def backlog(self) -> int:
         """Records that the gateway has and the city has not."""
-        cities = self.gateway.status().get("backlog", {})
-        return sum(int(city.get("records", 0)) for city in cities.values())
+        cities = self.gateway.status().get("cities", {})
+        return sum(int(city.get("backlog", 0)) for city in cities.values())
 
     def signal_of(self, node: str) -> str:
         """How the gateway heard the node last, as text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -111,23 +112,24 @@ class Campaign:
         return self.count
 
     async def _quiet(self, within_s: float) -> Issued:
-        """Switch each node off once the city has all it made."""
+        """Let the nodes measure no more but once, and wait until the city has all of it."""
+        for node in self.stage.boards():
+            await self.stage.slow_down(node, sample_s=3600)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while not await self._has_arrived():
+                    await asyncio.sleep(0.2)
         issued: Issued = {}
-        async with asyncio.timeout(within_s + 60):
-            for node in self.stage.boards():
-                deadline_s = asyncio.get_running_loop().time() + within_s
-                while True:
-                    issued |= await self.stage.switch_off(node)
-                    if not self._missing(node, issued) or asyncio.get_running_loop().time() > deadline_s:
-                        break
-                    await self.stage.switch_on(node)
-                    await self._until_caught_up(node, deadline_s)
+        for node in self.stage.boards():
+            issued |= await self.stage.switch_off(node)
         return issued
 
-    async def _until_caught_up(self, node: str, deadline_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        while self._missing(node, await self.stage.issued()) and loop.time() < deadline_s:
-            await asyncio.sleep(0.1)
+    async def _has_arrived(self) -> bool:
+        booted = all(
+            "reports wait" in board.console().rsplit("opens the REPL", 1)[-1] for board in self.stage.boards().values()
+        )
+        issued = await self.stage.issued()
+        return booted and not any(self._missing(node, issued) for node in issued)
 
     def _missing(self, node: str, issued: Issued) -> set[str]:
         return issued_ids({node: issued.get(node, {})}) - self.arrivals.node_ids()
