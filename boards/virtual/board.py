@@ -65,6 +65,7 @@ class VirtualBoard:
         self._ticks_start_ms = ticks_start_ms
         self._wear = FlashWear(lambda: self._life.power_cut(), seed=seed)
         self._life: Life
+        self._is_started = False
 
     def start(self) -> Self:
         """Make files, port and thread; the board stays off."""
@@ -92,10 +93,14 @@ class VirtualBoard:
             rtc=Rtc(self._clock),
         )
         self._life = self._loop.call(lambda: Life(self._parts))
+        self._is_started = True
         return self
 
     def close(self) -> None:
-        """End the interpreter; nothing is left running."""
+        """End the interpreter; nothing is left running. Nothing happens the second time."""
+        if not self._is_started:
+            return
+        self._is_started = False
         try:
             self._loop.call(self._life.close)
             self._loop.call(self._wifi.close)

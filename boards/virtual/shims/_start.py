@@ -9,6 +9,7 @@ from _host import IS_INTERRUPTED, LINK, SPEED, STARTS_RAW
 from micropython import const
 
 _READY = const(0x03)
+_SOFT_RESET = const(0x05)
 _BOOT_PY = "# This file is executed on every boot (including wake-boot from deepsleep)\n"
 
 
@@ -23,6 +24,7 @@ def run(names):
     for module in ("_start", "_host", "_remote", "_micropython"):
         sys.modules.pop(module, None)
     gc.collect()  # the port's own start leaves no garbage
+    sys.atexit(lambda: _close_files(names))
     LINK.ask(_READY)
     if not IS_INTERRUPTED and _run_file("boot.py", names) and not STARTS_RAW:
         _run_file("main.py", names)
@@ -93,6 +95,13 @@ def _report_corruption():
         utime.sleep(3)
 
 
+def _close_files(names):
+    """A soft reset finalises all objects: files that were left open are written."""
+    names.clear()
+    sys.modules.clear()
+    gc.collect()
+
+
 def _run_file(path, names):
     """False if there was an exception other than "no such file"; it is printed."""
     try:
@@ -103,9 +112,8 @@ def _run_file(path, names):
     try:
         exec(compile(source, path, "exec"), names)
     except SystemExit:
-        import machine
-
-        machine.soft_reset()
+        _close_files(names)
+        LINK.ask(_SOFT_RESET)
     except BaseException as error:  # noqa: BLE001 - as the REPL does with what a file raises
         sys.print_exception(error)
         return False

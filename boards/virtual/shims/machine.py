@@ -6,7 +6,7 @@ import time
 from _host import LINK, RESET_CAUSE, UNIQUE_ID, WAKE_REASON
 from _remote import ADC, I2C, SPI, UART, Pin  # noqa: F401
 from micropython import const
-from umachine import PinBase, mem8, mem16, mem32  # noqa: F401
+from umachine import PinBase, mem8, mem16, mem32, soft_reset  # noqa: F401
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -19,7 +19,6 @@ EXT1_WAKE = 3
 TIMER_WAKE = 4
 
 _RESET = const(0x04)
-_SOFT_RESET = const(0x05)
 _DEEP_SLEEP = const(0x06)
 _WDT_START = const(0x07)
 _WDT_FEED = const(0x08)
@@ -41,10 +40,6 @@ def wake_reason():
 
 def reset():
     LINK.ask(_RESET)
-
-
-def soft_reset():
-    LINK.ask(_SOFT_RESET)
 
 
 def bootloader():
