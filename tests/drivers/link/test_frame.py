@@ -116,6 +116,20 @@ def test_counter_is_found_64511_ahead_and_1024_behind(highest: int, ahead: int) 
         assert reconstruct_counter(counter & 0xFFFF, highest) == counter
 
 
+@pytest.mark.parametrize(
+    "low16, around, expected",
+    [
+        (0x0000, 0x8000, 0x0000),  # 32768 behind
+        (0xFFFF, 0x8000, 0xFFFF),  # 32767 ahead
+        (0x0000, 0x8001, 0x10000),  # 32769 behind would be too far
+        (0x8000, 0x0000, 0x8000),  # there is nothing below 0
+        (0x8001, 0x0001, 0x8001),
+    ],
+)
+def test_sequence_lies_between_32768_behind_and_32767_ahead(low16: int, around: int, expected: int) -> None:
+    assert nearest(low16, around) == expected
+
+
 @given(around=st.integers(0, 0xF0000000), away=st.integers(-32768, 32767))
 def test_sequence_is_found_32768_either_way(around: int, away: int) -> None:
     if around + away >= 0:

@@ -129,6 +129,43 @@ def test_no_report_is_no_frame() -> None:
         pack([], uptime_s=0, floor=0, max_len=242)
 
 
+EDGES_OF_Z = [0, 1, 2, 7, 8, 9, 71, 72, 73, 1095, 1096, 1097, 65535, 131069, 131070]
+AGES_S = [0, 127, 128, 4095, 4096, (1 << 18) - 1, 1 << 18, (1 << 32) - 2]
+DISTANCES = [0, 1, 15, 16, 1023, 1024, 16383]
+STEPS_S = [0, 1, 2, 3, 255, 256, (1 << 20) - 1, 1 << 20, (1 << 31) - 1]
+
+
+@pytest.mark.parametrize("z", EDGES_OF_Z)
+def test_delta_of_every_width_comes_out_as_it_went_in(z: int) -> None:
+    """Water jumps from one end of its range, by zig-zag z; the climate beside it stays, or raw would be shorter."""
+    change = -((z + 1) // 2) if z & 1 else z // 2
+    calm = (2150, 5500, 101325)
+    before = (*calm, 32767 if change < 0 else -32768)
+    after = (*calm, before[3] + change)
+    run = [Report(0, 0, 5, before), Report(1, 0, 5, after), Report(2, 0, 5, after)]
+    body, count = pack(run, uptime_s=0, floor=0, max_len=242)
+    assert count == 3
+    same_reports(run, unpack(body, full=False).resolve(0).reports)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("age_s", AGES_S)
+def test_place_at_the_edges_of_its_forms_comes_out_as_it_went_in(age_s: int, distance: int, full: bool) -> None:
+    report = Report(20_000, 1, 4, (0,))
+    body, _ = pack([report], uptime_s=1 + age_s, floor=20_000 - distance, max_len=242, full=full)
+    parsed = unpack(body, full=full).resolve(20_000)
+    assert (parsed.age_s, parsed.floor, parsed.floor_distance) == (age_s, 20_000 - distance, distance)
+
+
+@pytest.mark.parametrize("before_s", STEPS_S)
+@pytest.mark.parametrize("step_s", STEPS_S)
+def test_step_at_the_edges_of_its_forms_comes_out_as_it_went_in(before_s: int, step_s: int) -> None:
+    run = [Report(0, 0, 4, (0,)), Report(1, before_s, 4, (0,)), Report(2, before_s + step_s, 4, (0,))]
+    parsed = unpack(pack(run, uptime_s=0, floor=0, max_len=242, older_boot=1)[0], full=False)
+    assert [arrival.uptime_s for arrival in parsed.reports] == [0, before_s, before_s + step_s]
+
+
 def bits(*fields: tuple[int, int]) -> bytes:
     """Fields of (value, width), as one body."""
     out = BitWriter(255)
