@@ -45,6 +45,7 @@ class Link:
         self._on_message = on_message
         self._rng = rng or random.Random()
         self._tries = 0
+        self._last_failure = ""
 
     async def run(self, serve: Callable[[Session], Awaitable[None]]) -> None:
         """Until cancelled: connect, `await serve(session)`, which ends by raising SessionError, wait, connect again."""
@@ -71,6 +72,7 @@ class Link:
             "detail": self.detail,
             "connects": self.connects,
             "failures": self.failures,
+            "last_failure": self._last_failure,
         }
 
     def _connected(self) -> None:
@@ -84,6 +86,7 @@ class Link:
         if self.state != error.state:  # once per change, not once per try
             log.warning("%s: %s", self._name, error)
         self.state, self.detail = error.state, error.detail
+        self._last_failure = str(error)
 
     def _next_wait_s(self) -> float:
         """Full jitter, so that a thousand gateways do not come back in the same moment."""

@@ -8,9 +8,22 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 
 from gateway.mqtt.encode import encode
-from gateway.mqtt.packet import V5, Connack, Connect, Packet, Pingreq, Pingresp, Puback, Publish, Suback, Subscribe
+from gateway.mqtt.packet import (
+    V5,
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Publish,
+    Suback,
+    Subscribe,
+)
 from gateway.mqtt.stream import PacketReader
 
+CLOSE = Disconnect()  # as the last answer: close the connection, after what was sent before it
 Answer = Callable[[Packet], Iterable[Packet | bytes] | None]
 
 
@@ -79,7 +92,7 @@ class ScriptedBroker:
             pass  # the other side went away, or the test is over
         finally:
             self._tasks.discard(task)
-            writer.transport.abort()
+            writer.close()
 
     async def _take(self, packet: Packet, writer: asyncio.StreamWriter) -> bool:
         async with self._news:
@@ -89,6 +102,8 @@ class ScriptedBroker:
         if answers is None:
             return False
         for one in answers:
+            if one is CLOSE:
+                return False
             writer.write(one if isinstance(one, bytes) else encode(one, V5))
         await writer.drain()
         return True
