@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store_errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreNewer, translated
+from gateway.store_errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull, StoreNewer, translated
 from gateway.tables import FORMAT, TABLES
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,10 @@ _LOCK = "lock"
 _DAMAGE_NOTE = "lamppost.db.unreadable"  # left by a run that met damage, so that the next start does not meet it again
 _CHECK_UP_TO_BYTES = 64 << 20  # a full check of more would make the start wait
 _BUSY_S = 10.0
+_PAGE_BYTES = 4096
+_LOG_ROOM_BYTES = 8 << 20  # twice what the log takes before it is carried over
 _PRAGMAS = (
+    f"PRAGMA page_size = {_PAGE_BYTES}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = OFF",  # Debian's default zeroes what is deleted: more writes, and no key is in here
@@ -78,6 +81,18 @@ class Database:
             if isinstance(failure, StoreDamaged):
                 self.mark_damaged(str(failure))
             raise failure from error
+
+    def require_room(self) -> None:
+        """Refuse a transaction for which the file would have to grow beyond the disk. Raises StoreFull.
+
+        Once the log cannot be carried over into the file nothing can be written any more, not even that a record is
+        delivered. So growth is refused while the log still has room; what grows nothing always goes through.
+        """
+        growth = self.writer.execute("PRAGMA page_count").fetchone()[0] * _PAGE_BYTES - self._path.stat().st_size
+        if growth > 0:
+            disk = os.statvfs(self._dir)
+            if disk.f_bavail * disk.f_frsize < growth + _LOG_ROOM_BYTES:
+                raise StoreFull(f"the disk under {self._dir} is full; free some space, readings wait at their nodes")
 
     def mark_damaged(self, reason: str) -> None:
         """Make the next start set the file aside: damage deep inside does not show when it is opened."""

@@ -12,7 +12,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from gateway.clock import ClockTrust
@@ -76,12 +76,12 @@ class Devices:
         try:
             self._check_device(device)
             records = decode(message.payload, message.content_type)
-            names = [self._own_name(device, record) for record in records]
+            own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
             self._admit(tx, device)
-            reports = list(self._reports(tx, message, records, names))
+            reports = list(self._reports(tx, message, own))
         except SenmlError as error:
             return Taken(node=device, reason=f"senml_{error.reason}")
-        stored = sum(self._put_once(tx, report, message) for report in reports)
+        stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
 
     def _check_device(self, device: str) -> None:
@@ -125,55 +125,56 @@ class Devices:
                 yield full[:end]
 
     def _reports(
-        self, tx: sqlite3.Connection, message: Message, records: list[Resolved], names: list[str]
-    ) -> Iterator[Report]:
-        readings = [_reading(record, name) for record, name in zip(records, names, strict=True)]
+        self, tx: sqlite3.Connection, message: Message, records: list[Resolved]
+    ) -> Iterator[tuple[Report, bytes]]:
+        """The reports of a message, each with the digest of its content."""
         if message.record_id is not None:
             record_id = f"{message.device}/c/{_escaped(message.record_id)}"
-            yield self._report(message, record_id, records, readings)
+            yield self._report(message, record_id, records), _digest(records)
             return
-        for record, reading in zip(records, readings, strict=True):
+        for record in records:
             if record.time_s is not None:
-                record_id = f"{message.device}/h/{_hash([reading], record.time_s)[:32]}"
+                record_id = f"{message.device}/h/{_digest([record]).hex()}"
             else:
                 record_id = self._numbering.foreign(tx, message.device)
                 self._counters.add("senml_without_identity")
                 if message.repeated:
                     self._counters.add("senml_repeats_possible")
-            yield self._report(message, record_id, [record], [reading])
+            yield self._report(message, record_id, [record]), _digest([record])
 
-    def _report(self, message: Message, record_id: str, records: list[Resolved], readings: list[Reading]) -> Report:
+    def _report(self, message: Message, record_id: str, records: list[Resolved]) -> Report:
         """One report of these. Records without a time get that of their arrival, and the report says so."""
         has_times = all(record.time_s is not None for record in records)
         times = [message.received_at_s if record.time_s is None else record.time_s for record in records]
-        placed = [
+        readings = [
             Reading(
-                quantity=r.quantity, value=r.value, unit=r.unit, total=r.total, at_s=None if at_s == times[0] else at_s
+                quantity=record.name,
+                value=record.value,
+                unit=record.unit,
+                total=record.total,
+                at_s=None if at_s == times[0] else at_s,
             )
-            for r, at_s in zip(readings, times, strict=True)
+            for record, at_s in zip(records, times, strict=True)
         ]
         return Report(
             node=message.device,
             record_id=record_id,
             measured_at_s=times[0],
-            readings=tuple(placed),
+            readings=tuple(readings),
             time_quality="good" if has_times else "received" if self._clock.is_trusted else "untrusted",
             assurance=message.assurance,
         )
 
-    def _put_once(self, tx: sqlite3.Connection, report: Report, message: Message) -> bool:
+    def _put_once(self, tx: sqlite3.Connection, report: Report, digest: bytes) -> bool:
         """Store unless this id is on disk, or was. The same id with another content is counted, the first one stays."""
-        digest = bytes.fromhex(
-            _hash(list(report.readings), report.measured_at_s if message.record_id is None else None)
-        )[:8]
         row = tx.execute("SELECT digest FROM heard WHERE record_id = ?", (report.record_id,)).fetchone()
         if row is not None:
             self._counters.add("senml_repeated" if row[0] == digest else "senml_conflict")
             return False
-        values = (message.device, report.record_id, digest)
+        values = (report.node, report.record_id, digest)
         tx.execute("INSERT INTO heard (device, record_id, digest) VALUES (?, ?, ?)", values)
         self._put_report(tx, report)
-        self._sweep(tx, message.device)
+        self._sweep(tx, report.node)
         return True
 
     def _sweep(self, tx: sqlite3.Connection, device: str) -> None:
@@ -199,11 +200,7 @@ def _escaped(record_id: str) -> str:
     return escaped
 
 
-def _reading(record: Resolved, name: str) -> Reading:
-    return Reading(quantity=name, value=record.value, unit=record.unit, total=record.total)
-
-
-def _hash(readings: list[Reading], time_s: float | None) -> str:
-    """Over the canonical form: resolved name, unit, value, sum and time."""
-    rows = [[r.quantity, r.unit, type(r.value).__name__, repr(r.value), r.total, r.at_s] for r in readings]
-    return hashlib.sha256(json.dumps([time_s, rows]).encode()).hexdigest()
+def _digest(records: list[Resolved]) -> bytes:
+    """128 bits over the canonical form: resolved name, unit, value, sum and time."""
+    rows = [[r.name, r.unit, type(r.value).__name__, repr(r.value), r.total, r.time_s] for r in records]
+    return hashlib.sha256(json.dumps(rows).encode()).digest()[:16]

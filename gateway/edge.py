@@ -19,6 +19,7 @@ from gateway.reading import Reading, Report
 _LATENESS_S = 10.0  # how long after its end a window waits for stragglers
 _QUIET_S = 3.0  # and for a node that is sending its journal to come to an end
 _KEPT_S = 86_400.0  # how long a told window can still be revised
+_AHEAD_S = 3600.0  # a device whose clock is further ahead does not know the time
 _QUANTITIES = 64
 _CACHED = 10_000
 _SWEEP_S = 600.0
@@ -90,6 +91,9 @@ class Edge:
 
     def _add_value(self, tx: sqlite3.Connection, report: Report, reading: Reading, value: float) -> None:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
+        if at_s > self._clock.now_s() + _AHEAD_S:
+            self._counters.add("edge_in_the_future")
+            return
         key = (report.node, int(at_s // self._window_s) * self._window_s)
         window = self._window(tx, key)
         if window is None:

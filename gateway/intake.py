@@ -46,6 +46,16 @@ class Verdict:
     stored: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """How a node was heard last."""
+
+    at_s: float
+    bearer: str
+    rssi_dbm: float | None
+    snr_db: float | None
+
+
 class Intake:
     """Takes submissions from any number of tasks. A full queue makes them wait."""
 
@@ -57,6 +67,7 @@ class Intake:
         self._devices = devices
         self._put_own = put_own
         self._counters = counters
+        self.heard: dict[str, Heard] = {}  # by node id: only enrolled nodes come here, so it stays small
 
     async def submit(self, uplink: Uplink) -> Verdict:
         """Take one sealed frame. Returns after the commit, with the ack to send if the frame was good."""
@@ -66,6 +77,10 @@ class Intake:
             taken = await self._store.write(lambda tx: self._uplinks.take(tx, uplink), urgent=urgent)
         except StoreError as error:
             return self._not_stored(error)
+        if taken.reason is None and taken.node is not None:
+            self.heard[taken.node] = Heard(
+                at_s=uplink.received_at_s, bearer=uplink.bearer, rssi_dbm=uplink.rssi_dbm, snr_db=uplink.snr_db
+            )
         return self._acknowledge(taken)
 
     async def submit_senml(self, message: Message) -> Verdict:

@@ -167,6 +167,16 @@ def audit_rows(db: sqlite3.Connection) -> list[AuditRow]:
     ]
 
 
+def balance_of(db: sqlite3.Connection, city: str) -> int:
+    """How many records wait for `city` by its counters; an audit counts the records themselves."""
+    row = db.execute(
+        "SELECT accepted + produced - delivered - evicted - expired - thinned - damaged - refused"
+        " FROM cities WHERE name = ?",
+        (city,),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def _stored_for(db: sqlite3.Connection, city: str) -> int:
     above = db.execute(
         "SELECT coalesce(sum((SELECT count(*) FROM records r WHERE r.stream = c.stream AND r.id > c.done_through)), 0)"

@@ -31,6 +31,7 @@ _MAX_TEXT = 4096
 _MAX_DEPTH = 4
 _VERSION = 10  # RFC 8428 section 4.4
 _ABSOLUTE_S = 2**28  # times from here on are seconds since 1970; RFC 8428 section 4.5.3
+_LARGEST = 1e300  # so that no sum with a base field is infinite
 _LATEST_S = 2**36  # the year 4147; later ones are mistakes, and a float would lose the fraction
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9:./_]*")
 _VALUES = ("v", "vs", "vb", "vd")
@@ -175,6 +176,8 @@ def _check_types(record: dict[str, Any]) -> None:
         elif name in _TEXTS:
             if not isinstance(value, str) or len(value) > (_MAX_TEXT if name == "vs" else _MAX_NAME):
                 raise SenmlError("wrong_type")
+            if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+                raise SenmlError("malformed")  # half a character: JSON can spell it, UTF-8 cannot
         elif (name == "vb" and not isinstance(value, bool)) or (name == "vd" and not isinstance(value, (str, bytes))):
             raise SenmlError("wrong_type")
         elif name.endswith("_"):
@@ -184,10 +187,7 @@ def _check_types(record: dict[str, Any]) -> None:
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
+    return abs(value) <= _LARGEST  # False for NaN too
 
 
 def _check_version(record: dict[str, Any], version: int | None) -> int | None:

@@ -178,7 +178,7 @@ class Store:
     def _answer(self, batch: Sequence[_Waiting], error: BaseException | None) -> None:
         for waiting in batch:
             waiting.answer(error)
-        self._note_trouble(error)
+        self._note_trouble(error or next((one.error for one in batch if isinstance(one.error, StoreError)), None))
         if isinstance(error, StoreDamaged) or (error and not isinstance(error, StoreError)):
             raise error
         if error is None:
@@ -197,7 +197,20 @@ class Store:
     # In the commit thread, from here on.
 
     def _commit_batch(self, batch: Sequence[_Waiting]) -> None:
-        """One transaction of all changes. A change that raises is left out and takes no other along."""
+        """One transaction of all changes; on a full disk one each, for what makes room must not wait for what takes it."""
+        try:
+            self._commit_together(batch)
+        except StoreFull:
+            if len(batch) == 1:
+                raise
+            for waiting in batch:
+                try:
+                    self._commit_together([waiting])
+                except StoreFull as error:
+                    waiting.error = error
+
+    def _commit_together(self, batch: Sequence[_Waiting]) -> None:
+        """One transaction. A change that raises is left out and takes no other along."""
         todo = list(batch)
         while todo:
             culprit = self._try_commit(todo)
@@ -220,6 +233,7 @@ class Store:
                     return waiting
             for participant in self._participants:
                 participant.flush(self._database.writer)
+            self._database.require_room()
             self._commit()
         except sqlite3.Error as error:
             self._roll_back()

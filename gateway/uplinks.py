@@ -24,7 +24,8 @@ from gateway.sequences import Sequences
 
 PutReport = Callable[[sqlite3.Connection, Report], None]
 PutGap = Callable[[sqlite3.Connection, gaps.Gap], None]
-_MOST_EPOCHS_LOOKED_AT = 4096
+_U32_MAX = 0xFFFFFFFF
+_MOST_EPOCHS_LOOKED_AT = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,8 @@ class Uplinks:
             body.resolve(sequence.highest)
         except FrameError as error:
             return Taken(node=opened.node.id, reason=error.reason)
+        if body.reports[-1].seq == _U32_MAX:
+            return Taken(node=opened.node.id, reason="bad_sequence")  # no ack could have it below its base
         if not sequence.has_room(len(body.reports)):
             return Taken(node=opened.node.id, reason="too_many_holes")
         return self._store(tx, uplink, opened, body, epoch)

@@ -84,13 +84,15 @@ def read_node(path: Path) -> Node:
     """Read one node file. Raises ValueError saying what to mend; the message never holds a key."""
     try:
         status = path.stat()
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise ValueError("others can read this key; chmod 600 it, and enrol the node anew if they may have")
         table = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"is not JSON (line {error.lineno}); enrol the node again") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise ValueError(f"is not JSON (line {error.lineno}); enrol the node again") from None
+        raise ValueError("is not JSON; enrol the node again") from None
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ValueError("others can read this key; chmod 600 it, and enrol the node anew if they may have")
     if not isinstance(table, dict):
         raise ValueError("is not a JSON object; enrol the node again")
     return Node(

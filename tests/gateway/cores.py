@@ -1,0 +1,72 @@
+"""A running core for tests, and a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import ClockTrust
+from gateway.core import Core, open_core
+from gateway.intake import Uplink, Verdict
+from gateway.reading import Report
+
+NOW_S = 1_800_000_000.0
+
+
+class ManualTime:
+    """Wall and monotonic time in one; `clock` is what the gateway gets."""
+
+    def __init__(self, now_s: float = NOW_S) -> None:
+        self.now_s = now_s
+        self.clock = ClockTrust(wall=lambda: self.now_s, monotonic=lambda: self.now_s)
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@asynccontextmanager
+async def running_core(data_dir: Path, **options: Any) -> AsyncIterator[Core]:
+    """A core of gateway "gw-1" with one platform "city", its tasks running."""
+    settings: dict[str, Any] = {"gateway_id": "gw-1", "cities": ["city"], "window_s": 0, "commit_window_s": 0.001}
+    async with open_core(data_dir=data_dir, **(settings | options)) as core:
+        running = asyncio.create_task(core.run())
+        try:
+            yield core
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+async def hear(core: Core, frame: bytes, *, at_s: float = NOW_S, airtime_us: int = 0) -> Verdict:
+    """Hand one frame to the intake."""
+    return await core.intake.submit(Uplink(frame=frame, bearer="mqtt", received_at_s=at_s, airtime_us=airtime_us))
+
+
+async def stored_reports(core: Core, city: str = "city") -> list[Report]:
+    """Everything that waits for a platform, without taking it: most important stream first."""
+
+    def query(db: Any) -> list[Report]:
+        from gateway.reading import from_bytes
+
+        rows = db.execute("SELECT body FROM records ORDER BY stream, id").fetchall()
+        return [from_bytes(body) for (body,) in rows]
+
+    return await core.store.read(query)
+
+
+async def deliver_all(core: Core, city: str = "city") -> list[Report]:
+    """Take and settle everything that waits, in the order in which a forwarder would."""
+    taken: list[Report] = []
+    while (await core.outbox.backlog(city)).records:
+        batch = await core.outbox.oldest(city, 100)
+        taken += [stored.report for stored in batch.records]
+        await core.outbox.mark_delivered(batch)
+    return taken
+
+
+def reading_values(report: Report) -> dict[str, Any]:
+    return {reading.quantity: reading.value for reading in report.readings}
