@@ -4,7 +4,7 @@ A property that occurs twice, or in a packet where it has no business, is refuse
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast, get_args
 
 from gateway.mqtt.codes import PROTOCOL_ERROR
 from gateway.mqtt.errors import PacketError, ProtocolError
@@ -60,14 +60,14 @@ Place = Literal[
 ]  # fmt: skip
 _ACKS = ("connack", "puback", "pubrec", "pubrel", "pubcomp", "suback", "unsuback", "disconnect", "auth")
 
-# identifier: (name, kind, places)
+# identifier: (name, kind, places). "u16+" and "u32+" must not be 0; "topic" must hold no wildcard.
 _TABLE: dict[int, tuple[str, str, tuple[str, ...]]] = {
     0x01: ("payload_format", "bit", ("publish", "will")),
     0x02: ("message_expiry_s", "u32", ("publish", "will")),
     0x03: ("content_type", "text", ("publish", "will")),
-    0x08: ("response_topic", "text", ("publish", "will")),
+    0x08: ("response_topic", "topic", ("publish", "will")),
     0x09: ("correlation_data", "binary", ("publish", "will")),
-    0x0B: ("subscription_ids", "varint", ("publish", "subscribe")),
+    0x0B: ("subscription_ids", "varint+", ("publish", "subscribe")),
     0x11: ("session_expiry_s", "u32", ("connect", "connack", "disconnect")),
     0x12: ("assigned_client_id", "text", ("connack",)),
     0x13: ("server_keep_alive_s", "u16", ("connack",)),
@@ -79,19 +79,42 @@ _TABLE: dict[int, tuple[str, str, tuple[str, ...]]] = {
     0x1A: ("response_information", "text", ("connack",)),
     0x1C: ("server_reference", "text", ("connack", "disconnect")),
     0x1F: ("reason_string", "text", _ACKS),
-    0x21: ("receive_maximum", "u16", ("connect", "connack")),
+    0x21: ("receive_maximum", "u16+", ("connect", "connack")),
     0x22: ("topic_alias_maximum", "u16", ("connect", "connack")),
-    0x23: ("topic_alias", "u16", ("publish",)),
+    0x23: ("topic_alias", "u16+", ("publish",)),
     0x24: ("maximum_qos", "bit", ("connack",)),
     0x25: ("retain_available", "bit", ("connack",)),
     0x26: ("user_properties", "pair", ("connect", "will", "publish", "subscribe", "unsubscribe", *_ACKS)),
-    0x27: ("maximum_packet_size", "u32", ("connect", "connack")),
+    0x27: ("maximum_packet_size", "u32+", ("connect", "connack")),
     0x28: ("wildcards_available", "bit", ("connack",)),
     0x29: ("subscription_ids_available", "bit", ("connack",)),
     0x2A: ("shared_available", "bit", ("connack",)),
 }
 _IDENTIFIERS = {name: (identifier, kind) for identifier, (name, kind, _) in _TABLE.items()}
-_NOT_ZERO = {"receive_maximum", "maximum_packet_size", "subscription_ids", "topic_alias"}
+
+
+def _read_bit(data: bytes, at: int) -> tuple[int, int]:
+    value, at = read_byte(data, at)
+    if value > 1:
+        raise ProtocolError("bad_property", "a property that is 0 or 1 has another value", code=PROTOCOL_ERROR)
+    return value, at
+
+
+def _not_zero(read: Callable[[bytes, int], tuple[int, int]]) -> Callable[[bytes, int], tuple[int, int]]:
+    def checked(data: bytes, at: int) -> tuple[int, int]:
+        value, at = read(data, at)
+        if not value:
+            raise ProtocolError("bad_property", "a property that must not be 0 is 0", code=PROTOCOL_ERROR)
+        return value, at
+
+    return checked
+
+
+def _read_topic(data: bytes, at: int) -> tuple[str, int]:
+    topic, at = read_text(data, at)
+    if "+" in topic or "#" in topic:
+        raise ProtocolError("bad_property", "a response topic holds a wildcard", code=PROTOCOL_ERROR)
+    return topic, at
 
 
 def _read_pair(data: bytes, at: int) -> tuple[tuple[str, str], int]:
@@ -101,22 +124,37 @@ def _read_pair(data: bytes, at: int) -> tuple[tuple[str, str], int]:
 
 
 _READERS: dict[str, Callable[[bytes, int], tuple[Any, int]]] = {
-    "bit": read_byte,
+    "bit": _read_bit,
     "u16": read_u16,
+    "u16+": _not_zero(read_u16),
     "u32": read_u32,
-    "varint": read_varint,
+    "u32+": _not_zero(read_u32),
+    "varint+": _not_zero(read_varint),
     "text": read_text,
+    "topic": _read_topic,
     "binary": read_binary,
     "pair": _read_pair,
 }
 _WRITERS: dict[str, Callable[[Any], bytes]] = {
     "bit": lambda value: value.to_bytes(1, "big"),
     "u16": lambda value: value.to_bytes(2, "big"),
+    "u16+": lambda value: value.to_bytes(2, "big"),
     "u32": lambda value: value.to_bytes(4, "big"),
-    "varint": write_varint,
+    "u32+": lambda value: value.to_bytes(4, "big"),
+    "varint+": write_varint,
     "text": write_text,
+    "topic": write_text,
     "binary": write_binary,
     "pair": lambda pair: write_text(pair[0]) + write_text(pair[1]),
+}
+# place: {identifier: (name, reader, whether it may occur more than once)}
+_KNOWN = {
+    place: {
+        identifier: (name, _READERS[kind], kind == "pair" or (kind == "varint+" and place == "publish"))
+        for identifier, (name, kind, places) in _TABLE.items()
+        if place in places
+    }
+    for place in get_args(Place)
 }
 
 
@@ -128,22 +166,26 @@ def read_properties(data: bytes, at: int, place: Place) -> tuple[Properties, int
         raise ProtocolError("truncated", "the properties are cut short")
     found: dict[str, Any] = {}
     data = data[:end] if length else data
+    known = _KNOWN[place]
     while at < end:
-        identifier, at = read_varint(data, at)
-        if identifier not in _TABLE:
-            raise ProtocolError("unknown_property", f"identifier 0x{identifier:02x}")
-        name, kind, places = _TABLE[identifier]
-        if place not in places:
-            raise ProtocolError("misplaced_property", f"{name} in {place}", code=PROTOCOL_ERROR)
-        value, at = _READERS[kind](data, at)
-        _check(name, kind, value)
-        if kind == "pair" or (kind == "varint" and place == "publish"):
+        identifier = data[at]
+        if identifier not in known:
+            raise _unknown(identifier, place)
+        name, read, is_repeatable = known[identifier]
+        value, at = read(data, at + 1)
+        if is_repeatable:
             found.setdefault(name, []).append(value)
         elif name in found:
             raise ProtocolError("duplicate_property", f"{name} occurs twice", code=PROTOCOL_ERROR)
         else:
-            found[name] = [value] if kind == "varint" else value
+            found[name] = [value] if name == "subscription_ids" else value
     return cast(Properties, found), end
+
+
+def _unknown(identifier: int, place: Place) -> ProtocolError:
+    if identifier in _TABLE:
+        return ProtocolError("misplaced_property", f"{_TABLE[identifier][0]} in {place}", code=PROTOCOL_ERROR)
+    return ProtocolError("unknown_property", f"identifier 0x{identifier:02x}")
 
 
 def write_properties(properties: Properties | None) -> bytes:
@@ -155,19 +197,9 @@ def write_properties(properties: Properties | None) -> bytes:
         identifier, kind = _IDENTIFIERS[name]
         write = _WRITERS[kind]
         try:
-            for one in value if kind in ("pair", "varint") else (value,):
+            for one in value if kind in ("pair", "varint+") else (value,):
                 body.append(identifier)
                 body += write(one)
         except (OverflowError, AttributeError, TypeError):
             raise PacketError(f"property {name} = {value!r} does not fit its type {kind}") from None
     return write_varint(len(body)) + bytes(body)
-
-
-def _check(name: str, kind: str, value: object) -> None:
-    if kind == "bit" and value not in (0, 1):
-        raise ProtocolError("bad_property", f"{name} must be 0 or 1", code=PROTOCOL_ERROR)
-    if value == 0 and name in _NOT_ZERO:
-        code = PROTOCOL_ERROR if name != "topic_alias" else 0x94
-        raise ProtocolError("bad_property", f"{name} must not be 0", code=code)
-    if name == "response_topic" and isinstance(value, str) and ("+" in value or "#" in value):
-        raise ProtocolError("bad_property", "response_topic holds a wildcard", code=PROTOCOL_ERROR)

@@ -47,11 +47,13 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def read_binary(data: bytes, at: int) -> tuple[bytes, int]:
-    length, at = read_u16(data, at)
-    end = at + length
+    start = at + 2
+    if start > len(data):
+        raise ProtocolError("truncated", "the length of a field is cut short")
+    end = start + (data[at] << 8 | data[at + 1])
     if end > len(data):
-        raise ProtocolError("truncated", "binary data is cut short")
-    return data[at:end], end
+        raise ProtocolError("truncated", "a field is cut short")
+    return data[start:end], end
 
 
 def read_text(data: bytes, at: int) -> tuple[str, int]:
