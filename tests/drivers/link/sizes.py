@@ -44,6 +44,16 @@ def calm(count: int, *, age_s: int = 4095, step_s: int = 60) -> list[Report]:
     return found
 
 
+def irregular(reports: list[Report], step_s: int) -> list[Report]:
+    """The same reports at times of no schedule: steps of `step_s`, 10 s more, 20 s more and so on."""
+    length_s = sum(step_s + 10 * i for i in range(len(reports)))
+    time_s = NOW_S - length_s
+    for i, report in enumerate(reports):
+        time_s += step_s + 10 * i
+        report.time_s = time_s
+    return reports
+
+
 def table() -> list[tuple[str, int, int]]:
     """(case, bytes for one report, bytes for ten)."""
 
@@ -66,6 +76,10 @@ def table() -> list[tuple[str, int, int]]:
          phy_len(worst(10, age_s=127, step_s=10), floor=SEQ - 16_383)),
         ("worst values, steps of a day", phy_len(worst(1)), phy_len(worst(10, age_s=777_600 + 60, step_s=86_400))),
         ("worst values, clock jitters by 1 s", phy_len(worst(1)), phy_len(worst(10, jitter_s=1))),
+        ("worst values, no two steps alike (below 256 s)", phy_len(worst(1)), phy_len(irregular(worst(10), 40))),
+        ("worst values, no two steps alike (an hour and more)", phy_len(worst(1)), phy_len(irregular(worst(10), 3600))),
+        ("ordinary weather, no two steps alike (an hour and more)", phy_len(calm(1)),
+         phy_len(irregular(calm(10), 3600))),
         aged("far above the floor and old (16383, 3 days)", 262_143, 16_383),
         aged("older than 3 days, of this boot", 300_000, 0),
         ("particles off the scale (all above 1022 ug/m3)", phy_len(worst(1, wide=True)),
