@@ -147,8 +147,9 @@ class DeviceConnection(Connection):
         if packet.properties and "subscription_ids" in packet.properties:
             raise ProtocolError("misplaced_property", "subscription_ids from a client", code=codes.PROTOCOL_ERROR)
         if packet.qos and self.version == V5 and self.unacknowledged >= self._limits.max_waiting:
-            detail = f"more than {self._limits.max_waiting} unacknowledged"
-            raise ProtocolError("receive_maximum_exceeded", detail, code=codes.RECEIVE_MAXIMUM_EXCEEDED)
+            # MQTT 5 would have us disconnect. paho sends all it has after a reconnect, so it would come back with the
+            # same for ever; like a client of 3.1.1 it is slowed down instead (Connection stops reading).
+            self._host.count("mqtt_receive_maximum_exceeded")
         self.take(packet, self._host.on_publish(packet, peer))
 
     def _subscribe(self, packet: Subscribe, topic_filter: str) -> int:
