@@ -21,6 +21,7 @@ from gateway.tls import client_context, server_context
 from tests.gateway.cores import hear, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
 from tests.gateway.mqtt.device_side import Device
+from tests.peers.micropython import ROOT, check_micropython
 from tests.peers.mosquitto import program
 from tests.peers.scripted_broker import ScriptedBroker, accept_all
 
@@ -384,3 +385,31 @@ async def test_hear_is_the_same_door(core, tmp_path):
         assert await device.receive() == Puback(1)
         assert (await hear(core, frame)).reason == "replayed"
         assert len(await stored_reports(core)) == 1
+
+
+NODE_SCRIPT = """
+import asyncio, sys
+sys.path.insert(0, "@ROOT@")
+from firmware.mqtt import MqttClient
+
+async def main():
+    client = MqttClient()
+    await client.connect("127.0.0.1", @PORT@, "n-1003-01234567", keepalive_s=30)
+    await client.subscribe("n/1003/down")
+    await client.publish("n/1003/up", bytes.fromhex("@FRAME@"))
+    print(bytes(await client.next_message(5000)).hex())
+    await client.ping()
+
+asyncio.run(main())
+"""
+
+
+async def test_firmware_client_on_micropython_is_heard_and_answered(core, tmp_path):
+    node = LinkNode(3)
+    node.enrol(tmp_path)
+    core.reload_nodes()
+    async with listening(core) as listener:
+        script = NODE_SCRIPT.replace("@ROOT@", str(ROOT)).replace("@PORT@", str(listener.port))
+        printed = await asyncio.to_thread(check_micropython, script.replace("@FRAME@", node.frame(0, 1).hex()))
+        answer = node.open(bytes.fromhex(printed.strip()))
+        assert (answer.base, len(await stored_reports(core))) == (2, 2)
