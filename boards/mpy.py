@@ -31,15 +31,8 @@ def _compile(source: Path, kept: Path, name: str) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".draft", delete=False) as draft:
         pass
-    command = [
-        _compiler(),
-        "-O2",
-        "-s",
-        name,
-        "-o",
-        draft.name,
-        str(source),
-    ]  # O2: no asserts; lines stay in tracebacks
+    # O2: no asserts; lines stay in tracebacks
+    command = [_compiler(), "-O2", "-s", name, "-o", draft.name, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         os.unlink(draft.name)

@@ -11,7 +11,7 @@ from typing import Self
 from boards.data import Board
 from boards.virtual import image
 from boards.virtual.clock import Clock, WallClock
-from boards.virtual.console import Console
+from boards.virtual.console import Console, ConsoleTimeout
 from boards.virtual.flash import Flash
 from boards.virtual.interpreter import write_shims
 from boards.virtual.life import Life, Parts
@@ -180,7 +180,11 @@ class VirtualBoard:
 
     def wait_for_console(self, text: str, timeout_s: float = 10.0, *, after: int = 0) -> int:
         """Wait until `text` is printed. Returns the position behind it. Raises ConsoleTimeout, which shows the end."""
-        return self._console.wait_for(text, timeout_s=timeout_s, after=after)
+        try:
+            return self._console.wait_for(text, timeout_s=timeout_s, after=after)
+        except ConsoleTimeout:
+            self._loop.check()
+            raise
 
     def type(self, keys: bytes) -> None:
         """As if typed at the port, e.g. b"\\x03"."""
@@ -201,9 +205,9 @@ class VirtualBoard:
         """The file system's partition: littlefs, 4096-byte blocks."""
         return self._workdir / f"{self.name}.flash"
 
-    def files(self) -> dict[str, bytes]:
-        """All files by absolute path; also while it runs. Raises ImageError."""
-        return image.files(self.flash())
+    def files(self, *, below: str = "/") -> dict[str, bytes]:
+        """All files of a folder and its folders by absolute path; also while it runs. Raises ImageError."""
+        return image.files(self.flash(), below=below)
 
     def read_file(self, path: str) -> bytes:
         """One file; also while it runs. Raises ImageError."""

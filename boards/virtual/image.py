@@ -1,6 +1,6 @@
 """The board's file system as the host sees it: littlefs on the bytes of the flash, by littlefs-python.
 
-Reads what MicroPython wrote and writes what MicroPython mounts (disk version 2.0, 4096-byte blocks).
+Reads what MicroPython wrote and writes what MicroPython mounts (disk version 2.1, 4096-byte blocks).
 """
 
 from collections.abc import Mapping
@@ -11,21 +11,19 @@ from littlefs.context import UserContext
 
 from boards.virtual.flash import BLOCK_LEN
 
-_DISK_VERSION = 0x0002_0000
-
 
 class ImageError(Exception):
     """The flash holds no file system, or no such file, or is full."""
 
 
-def files(cells: bytes) -> dict[str, bytes]:
-    """All files by absolute path. Raises ImageError."""
+def files(cells: bytes, *, below: str = "/") -> dict[str, bytes]:
+    """All files of a folder and its folders, by absolute path; none if it is not there. Raises ImageError."""
     fs = _mount(bytearray(cells))
-    return {
-        path: _read(fs, path)
-        for folder, _, names in fs.walk("/")
-        for path in (str(PurePosixPath("/", folder, name)) for name in names)
-    }
+    try:
+        found = [str(PurePosixPath("/", folder, name)) for folder, _, names in fs.walk(below) for name in names]
+    except FileNotFoundError:
+        return {}
+    return {path: _read(fs, path) for path in found}
 
 
 def read_file(cells: bytes, path: str) -> bytes:

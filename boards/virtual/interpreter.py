@@ -64,7 +64,7 @@ class Interpreter:
         """As if typed. What does not fit into the terminal's buffer is lost, as with a UART."""
         try:
             os.write(self._terminal, keys)
-        except (BlockingIOError, OSError):
+        except OSError:  # full, or hung up
             return
 
     def kill(self) -> None:

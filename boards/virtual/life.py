@@ -251,7 +251,7 @@ class Life:
     def _hello(self) -> bytes:
         parts = self._parts
         start = (self._cause, self._wake, self._flags, parts.speed, parts.rtc.get_us(), parts.ticks_start_ms)
-        return struct.pack(">BBBfqI6sI", *start, parts.unique_id, parts.flash.size)
+        return struct.pack(">BBBdqI6sI", *start, parts.unique_id, parts.flash.size)
 
     def _on_ready(self) -> None:
         self._is_ready = True

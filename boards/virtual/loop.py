@@ -60,7 +60,7 @@ class Loop:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
-        self._raise_failure()
+        self.check()
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Run `function` in the loop's thread and return, or raise, what it does."""
@@ -75,7 +75,7 @@ class Loop:
                 done.set_exception(error)
 
         with self._lock:
-            self._raise_failure()
+            self.check()
             if not self._thread.is_alive():
                 raise RuntimeError("the boards' thread does not run: start it first, and use nothing after close")
             self._asked.append(answer)
@@ -139,6 +139,7 @@ class Loop:
         for answer in asked:
             answer()
 
-    def _raise_failure(self) -> None:
+    def check(self) -> None:
+        """Raises what a callback raised, if one did."""
         if self._failure is not None:
             raise RuntimeError(f"the virtual boards stopped: {self._failure!r}") from self._failure

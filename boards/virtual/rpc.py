@@ -3,7 +3,7 @@
 Framing is in drivers/bus/remote.py. All integers big-endian; `pin` is a GPIO number, 255 where none is given.
 
     operation         question                        answer
-    HELLO             -                               u8 reset cause, u8 wake reason, u8 flags, f32 speed,
+    HELLO             -                               u8 reset cause, u8 wake reason, u8 flags, f64 speed,
                                                       i64 RTC in us since 2000, u32 ticks at start in ms, 6 B unique id,
                                                       u32 bytes of the file system's partition
     BOARD             -                               JSON as in /board.json
@@ -38,7 +38,7 @@ Framing is in drivers/bus/remote.py. All integers big-endian; `pin` is a GPIO nu
     UART_WRITE        u8 port, bytes                  -
     UART_READ         u8 port, u16 length             bytes
     UART_ANY          u8 port                         u16
-    WIFI_ACTIVE       u8                              -
+    WIFI_ACTIVE       [u8]                            u8, the state before
     WIFI_CONNECT      u8 len, ssid, password          -
     WIFI_DISCONNECT   -                               -
     WIFI_STATUS       -                               u16 status as in network.STAT_*, i8 RSSI in dBm

@@ -6,6 +6,7 @@ function of seed, node name and time, so that anyone can compute what a node sho
 
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ GATEWAY = "gateway"
 _BOARD = "heltec_v3"
 _BATTERY_V = 3.92
 _SPACING_M = 40.0
+_SWITCH_S = 0.0005  # a host with other work to do must not let a chip wait 5 ms for the interpreter's lock
 
 
 class Street:
@@ -52,6 +54,8 @@ class Street:
 
     def start(self) -> Self:
         self._sockets = Path(tempfile.mkdtemp(prefix="lamppost-"))  # short: a socket's path has at most 107 bytes
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
         self._loop.start()
         board = data.load(_BOARD)
         chips = self._chips(GATEWAY, board, (0.0, 0.0))
@@ -67,6 +71,7 @@ class Street:
             self._loop.call(self._gateway.close)
         finally:
             self._loop.close()
+            sys.setswitchinterval(self._switch_interval_s)
             shutil.rmtree(self._sockets)
 
     def __enter__(self) -> Self:

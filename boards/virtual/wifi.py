@@ -42,12 +42,18 @@ class Wifi:
             ssid, password = rpc.counted(question)
             self.join(ssid, password.decode())
 
+        def active(question: bytes) -> bytes:
+            was_active = self._is_active
+            if question:
+                self.activate(bool(question[0]))
+            return bytes([was_active])
+
         def route(question: bytes) -> bytes:
             port = int.from_bytes(question[:2], "big")
             return struct.pack(">H", self.route(question[2:].decode(), port))
 
         return {
-            rpc.WIFI_ACTIVE: lambda question: self.activate(bool(question[0])),
+            rpc.WIFI_ACTIVE: active,
             rpc.WIFI_CONNECT: connect,
             rpc.WIFI_DISCONNECT: lambda _: self.leave(),
             rpc.WIFI_STATUS: lambda _: struct.pack(">Hb", *self.status()),

@@ -68,6 +68,7 @@ class Wiring:
         if board.vext is not None:
             self._outputs[board.vext.pin] = self._switch_vext
         self._is_vext_on = False
+        self._was_cut = False
 
     def handlers(self) -> dict[int, rpc.Handler]:
         return {
@@ -111,8 +112,11 @@ class Wiring:
                 self._outputs[pin](1)
 
     def power(self, *, is_on: bool) -> None:
-        """The supply of the board, and so of its chips, comes or goes."""
+        """The supply of the board, and so of its chips, comes or goes. New chips have just got theirs."""
         self.float_pins()
+        if is_on and not self._was_cut:
+            return
+        self._was_cut = not is_on
         for chip in (self._chips.radio, self._chips.uart, *self._chips.i2c):
             power = getattr(chip, "power", None)
             if power is not None:

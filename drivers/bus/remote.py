@@ -9,6 +9,9 @@ Both interpreters use it: the gateway for a virtual radio, the virtual board's o
 The operations are listed with their payloads in boards/virtual/rpc.py. All integers big-endian.
 """
 
+# AF_UNIX and const differ between the interpreters, and the stubs know one of them only.
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false
+
 import os
 import struct
 
@@ -102,6 +105,9 @@ class Link:
         self._is_waiting = False
 
 
+_NOWHERE = Link(None)  # until a board gives its own
+
+
 class Pin:
     """One GPIO. `link` is set on the class: a board's pins are a class of their own."""
 
@@ -114,7 +120,7 @@ class Pin:
     IRQ_FALLING = 2
     WAKE_LOW = 4
     WAKE_HIGH = 5
-    link = None
+    link = _NOWHERE
 
     def __init__(self, number, mode=-1, pull=-1, *, value=None, drive=None, hold=None):
         """Modes and pulls are those of the ESP32; -1 or None leaves what was."""
@@ -157,7 +163,7 @@ class SPI:
     """One SPI bus; a chip answers while its NSS pin is low."""
 
     MSB = 0
-    link = None
+    link = _NOWHERE
 
     def __init__(self, number, baudrate=1_000_000, *, sck=None, mosi=None, miso=None, **_unused):
         """Pins are Pin objects; None means where the board has this bus. Chips answer on the right pins only."""
@@ -194,7 +200,7 @@ class SPI:
 class I2C:
     """One I2C bus. An address that does not answer raises OSError with ENODEV, as on the ESP32."""
 
-    link = None
+    link = _NOWHERE
 
     def __init__(self, number, *, scl=None, sda=None, freq=400_000, timeout=50_000):
         """Pins are Pin objects; None means where the board has this bus."""
@@ -246,7 +252,7 @@ class I2C:
 class UART:
     """One serial port; never waits."""
 
-    link = None
+    link = _NOWHERE
 
     def __init__(self, number, baudrate=115_200, *, tx=None, rx=None, **_unused):
         """Pins are Pin objects or numbers; None means where the board has this port."""
@@ -292,7 +298,7 @@ class ADC:
     ATTN_2_5DB = 1
     ATTN_6DB = 2
     ATTN_11DB = 3
-    link = None
+    link = _NOWHERE
 
     def __init__(self, pin, *, atten=ATTN_11DB):
         """`pin` is a Pin object or a number."""

@@ -39,7 +39,6 @@ def hostname(name=None):
 class WLAN:
     IF_STA = STA_IF
     IF_AP = AP_IF
-    _is_active = False
 
     def __init__(self, interface=STA_IF):
         if interface != STA_IF:
@@ -47,12 +46,11 @@ class WLAN:
 
     def active(self, is_active=None):
         if is_active is None:
-            return WLAN._is_active
-        WLAN._is_active = bool(is_active)
-        LINK.ask(_ACTIVE, bytes([WLAN._is_active]))
+            return bool(LINK.ask(_ACTIVE)[0])
+        LINK.ask(_ACTIVE, bytes([1 if is_active else 0]))
 
     def connect(self, ssid=None, key="", *, bssid=None):
-        if not WLAN._is_active:
+        if not self.active():
             raise OSError("Wifi Not Started")
         name = ssid.encode() if isinstance(ssid, str) else bytes(ssid)
         LINK.ask(_CONNECT, bytes([len(name)]) + name + (key or "").encode())
