@@ -46,6 +46,9 @@ COMMANDS = (
     Command(
         words=("gateway", "status"), module="gateway.status", about="show what the gateway holds, hears and delivers"
     ),
+    Command(
+        words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
+    ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )

@@ -105,8 +105,8 @@ async def _open(options: ClientOptions, on_message: OnMessage | None) -> Session
         )
     except ssl.SSLError as error:
         raise SessionError("tls_failed", f"{where}: {error.reason or error}; check the certificates") from None
-    except OSError as error:
-        raise SessionError("unreachable", f"{where}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: what is no host name at all, e.g. "a..b"
+        raise SessionError("unreachable", f"{where}: {getattr(error, 'strerror', None) or error}") from None
     return session
 
 

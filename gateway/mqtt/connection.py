@@ -33,10 +33,19 @@ class Limits:
     max_waiting_bytes: int = 4_194_304
 
 
+class Budget:
+    """Bytes of messages being handled that several connections may hold together."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.used = 0
+
+
 class Connection(asyncio.Protocol):
     """Subclasses say what a packet means (`on_packet`), what follows an error, and what follows the end."""
 
-    def __init__(self, *, version: int | None, limits: Limits) -> None:
+    def __init__(self, *, version: int | None, limits: Limits, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget(limits.max_waiting_bytes)
         self._loop = asyncio.get_running_loop()
         self._reader = PacketReader(version=version, max_packet_size=limits.max_packet_size)
         self._limits = limits
@@ -105,6 +114,7 @@ class Connection(asyncio.Protocol):
         future = asyncio.ensure_future(work)
         self._waiting.append((publish.packet_id, future, size))
         self._waiting_bytes += size
+        self._budget.used += size
         self.unacknowledged += publish.qos
         future.add_done_callback(self._handled)
 
@@ -114,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         self._is_held = False
-        self._loop.call_soon(self._read_on)
+        self._loop.call_soon(self.read_on)
 
     def cancel_waiting(self) -> list[asyncio.Future[int | None]]:
         """Cancel what is being handled; returns the futures, to be awaited."""
@@ -137,7 +147,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_writing_paused = False
-        self._read_on()
+        self.read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_lost(exc)
@@ -168,6 +178,7 @@ class Connection(asyncio.Protocol):
             or self.is_writing_paused
             or len(self._waiting) > self._limits.max_waiting
             or self._waiting_bytes > self._limits.max_waiting_bytes
+            or (self._budget.used > self._budget.most and bool(self._waiting))
             or not self.is_open
         )
 
@@ -176,7 +187,7 @@ class Connection(asyncio.Protocol):
             self._is_reading_paused = True
             self._transport.pause_reading()
 
-    def _read_on(self) -> None:
+    def read_on(self) -> None:
         """Take packets again once there is room: first those that had arrived, then the socket's."""
         if not self._is_reading_paused or self._must_wait() or self._transport is None:
             return
@@ -200,6 +211,7 @@ class Connection(asyncio.Protocol):
         while self._waiting and self._waiting[0][1].done() and not is_unstored:
             packet_id, future, size = self._waiting.popleft()
             self._waiting_bytes -= size
+            self._budget.used -= size
             self.unacknowledged -= packet_id > 0
             if future.cancelled():
                 continue
@@ -215,4 +227,4 @@ class Connection(asyncio.Protocol):
             self.send(b"".join(acks))
         if is_unstored:
             self.on_unstored()
-        self._read_on()
+        self.read_on()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gateway.mqtt import codes
 from gateway.mqtt.access import Peer
-from gateway.mqtt.connection import Connection, Limits
+from gateway.mqtt.connection import Budget, Connection, Limits
 from gateway.mqtt.encode import encode
 from gateway.mqtt.errors import ProtocolError
 from gateway.mqtt.packet import (
@@ -38,6 +38,7 @@ _assigned = itertools.count(1)
 class ListenerLimits(Limits):
     """What all connections together, and each, may cost.
 
+    max_total_bytes    of messages being handled, over all connections
     max_connections    open ones, and those whose last messages are still being stored
     connect_s          time for TLS and CONNECT
     max_keep_alive_s   told to MQTT 5 clients that ask for more, or for none
@@ -45,6 +46,7 @@ class ListenerLimits(Limits):
     max_subscriptions  per connection
     """
 
+    max_total_bytes: int = 33_554_432
     max_connections: int = 1_000
     connect_s: float = 10.0
     max_keep_alive_s: int = 300
@@ -69,6 +71,7 @@ class Host(Protocol):
     """What a connection needs of the listener it belongs to."""
 
     limits: ListenerLimits
+    budget: Budget
 
     def count(self, name: str) -> None: ...
     def begin_admission(self, connection: "DeviceConnection", connect: Connect) -> None: ...
@@ -85,7 +88,7 @@ class DeviceConnection(Connection):
     """Ends with its socket. Knows who is there once CONNECT was admitted."""
 
     def __init__(self, host: Host) -> None:
-        super().__init__(version=None, limits=host.limits)
+        super().__init__(version=None, limits=host.limits, budget=host.budget)
         self._host = host
         self._deadline_s = self._loop.time() + host.limits.connect_s
         self._keep_alive_s = 0
@@ -231,6 +234,7 @@ class DeviceConnection(Connection):
         """End the connection if its CONNECT, its keep-alive or its reading is overdue. Called about twice a second."""
         if not self.is_open:
             return
+        self.read_on()  # others may have made room in the common budget
         self._stalled_since_s = (self._stalled_since_s or now_s) if self.is_writing_paused else None
         if self._is_reading_paused:  # we do not listen, so silence says nothing
             self.heard_at_s = now_s

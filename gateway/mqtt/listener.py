@@ -16,6 +16,7 @@ from gateway.endpoint import Endpoint
 from gateway.errors import GatewayError
 from gateway.mqtt import codes
 from gateway.mqtt.access import Peer
+from gateway.mqtt.connection import Budget
 from gateway.mqtt.device import DeviceConnection, ListenerLimits, Origin
 from gateway.mqtt.encode import encode_publish
 from gateway.mqtt.packet import V5, V311, Connect, Publish
@@ -61,6 +62,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.limits = limits or ListenerLimits()
+        self.budget = Budget(self.limits.max_total_bytes)
         self.on_publish = on_publish
         self.port = endpoint.port
         self._endpoint = endpoint

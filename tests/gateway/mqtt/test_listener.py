@@ -434,6 +434,23 @@ async def test_flood_is_slowed_down_and_not_collected(stored, version, qos, limi
         assert stored.payloads == [b"%03d" % n for n in range(1, 301)]
 
 
+async def test_memory_of_all_clients_together_is_bounded(stored):
+    """Beyond the common budget each client gets one message through at a time, so that none starves."""
+    stored.gate.clear()
+    async with serving(stored, max_total_bytes=3_000, max_waiting_bytes=100_000) as listener:
+        async with Device(listener.port) as greedy, Device(listener.port) as other:
+            await greedy.connect("greedy")
+            await other.connect("other")
+            greedy.send(*(Publish("a", bytes(1_000), 1, packet_id=n) for n in range(1, 51)))
+            await stored.wait_for(3)
+            other.send(*(Publish("a", b"mine", 1, packet_id=n) for n in range(1, 51)))
+            await stored.wait_for(4)
+            assert len(stored.messages) == 4
+            stored.gate.set()
+            assert [(await other.receive()).packet_id for _ in range(50)] == list(range(1, 51))
+            assert [(await greedy.receive()).packet_id for _ in range(50)] == list(range(1, 51))
+
+
 async def test_client_that_stops_reading_is_dropped_and_blocks_nobody(stored):
     async with serving(stored, stalled_s=0.2) as listener:
         async with Device(listener.port) as deaf, Device(listener.port) as good:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 
 import aiomqtt
@@ -192,6 +193,22 @@ async def test_node_needs_no_password_where_devices_do(core, access, tmp_path):
         device.send(Publish("n/1003/up", node.frame(0), 1, packet_id=1))
         device.send(Publish("up/sensor-7/senml", TEMPERATURE, 1, packet_id=2))
         assert [await device.receive(), await device.receive()] == [Puback(1), Puback(2, 0x87)]
+
+
+def test_command_makes_a_line_that_the_list_takes(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "lamppost.cli", "gateway", "password", "weather", "station-1"],
+        input="rain\n",
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    (tmp_path / "access").write_text(done.stdout)
+    access = AccessList.load(tmp_path / "access")
+    assert access.check("weather", b"rain")
+    assert not access.check("weather", b"sun")
+    assert access.devices_of("weather") == {"station-1"}
+    assert "rain" not in done.stdout
 
 
 @pytest.mark.parametrize(
