@@ -20,7 +20,10 @@ from gateway.reading import STREAMS
 
 log = logging.getLogger(__name__)
 
-_SLACK = 100  # evict a hundredth more than needed, so that a full outbox does not make a gap record per record
+# Evict a hundredth more than needed, and never only a few: a gap record is larger than what it tells of.
+_SLACK = 100
+_SLACK_RECORDS = 16
+_ALWAYS_BYTES = 1_000_000  # an outbox so small gives nothing up for the sake of the disk
 _LOOK_AT_DISK_S = 1.0
 
 
@@ -60,11 +63,15 @@ class Bounds:
         totals = self._ledger.totals(tx)
         records = sum(n for n, _ in totals.values())
         size = sum(size for _, size in totals.values())
-        most_bytes = self._limits.max_bytes if not self._disk_is_short() else min(self._limits.max_bytes, before)
-        too_many = records - self._limits.max_records
-        too_big = size - most_bytes
-        if too_many > 0 or too_big > 0:
-            self._evict(tx, too_many + self._limits.max_records // _SLACK, too_big + most_bytes // _SLACK)
+        most = self._limits.max_records
+        most_bytes = self._limits.max_bytes
+        if self._disk_is_short():
+            most_bytes = min(most_bytes, max(before, _ALWAYS_BYTES))
+        if records > most:
+            self._evict(tx, records - most + max(most // _SLACK, _SLACK_RECORDS), 0)
+            self._ledger.flush(tx)
+        elif size > most_bytes:
+            self._evict(tx, 0, size - most_bytes + most_bytes // _SLACK)
             self._ledger.flush(tx)
 
     def forget(self) -> None:

@@ -203,8 +203,7 @@ def _check_version(record: dict[str, Any], version: int | None) -> int | None:
 
 def _resolved(record: dict[str, Any], base: dict[str, Any], field: str | None) -> Resolved:
     name = record.get("n", "")
-    full = base["bn"] + name
-    if not _NAME.fullmatch(full) and not (full == "" and base["bn"] == ""):
+    if not _NAME.fullmatch(base["bn"] + name):
         raise SenmlError("bad_name")
     unit = record.get("u", base["bu"])
     primary = None if unit is None else primary_of(unit)

@@ -197,7 +197,7 @@ class Store:
     # In the commit thread, from here on.
 
     def _commit_batch(self, batch: Sequence[_Waiting]) -> None:
-        """One transaction of all changes; on a full disk one each, for what makes room must not wait for what takes it."""
+        """One transaction of all changes; on a full disk one each, so that deliveries do not fail with the rest."""
         try:
             self._commit_together(batch)
         except StoreFull:

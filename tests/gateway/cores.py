@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from gateway.clock import ClockTrust
 from gateway.core import Core, open_core
 from gateway.intake import Uplink, Verdict
-from gateway.reading import Report
+from gateway.reading import Report, from_bytes
 
 NOW_S = 1_800_000_000.0
 
@@ -25,6 +26,22 @@ class ManualTime:
 
     def advance(self, seconds: float) -> None:
         self.now_s += seconds
+
+
+class FailingDisk:
+    """Joins a store last and makes commits fail, as an I/O error in the last moment does."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    def flush(self, tx: sqlite3.Connection) -> None:
+        if self.fails:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+
+    def forget(self) -> None:
+        """Nothing is remembered here."""
 
 
 @asynccontextmanager
@@ -46,12 +63,10 @@ async def hear(core: Core, frame: bytes, *, at_s: float = NOW_S, airtime_us: int
     return await core.intake.submit(Uplink(frame=frame, bearer="mqtt", received_at_s=at_s, airtime_us=airtime_us))
 
 
-async def stored_reports(core: Core, city: str = "city") -> list[Report]:
-    """Everything that waits for a platform, without taking it: most important stream first."""
+async def stored_reports(core: Core) -> list[Report]:
+    """Everything in the outbox, without taking it: most important stream first."""
 
-    def query(db: Any) -> list[Report]:
-        from gateway.reading import from_bytes
-
+    def query(db: sqlite3.Connection) -> list[Report]:
         rows = db.execute("SELECT body FROM records ORDER BY stream, id").fetchall()
         return [from_bytes(body) for (body,) in rows]
 

@@ -1,4 +1,4 @@
-"""Run on a small disk: fill it through the intake, then let the city take. Exit status 0 if nothing acknowledged was lost."""
+"""Run on a small disk: fill it through the intake, then let the city take. Exit status 0 if nothing acked was lost."""
 
 from __future__ import annotations
 

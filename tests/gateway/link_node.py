@@ -66,6 +66,10 @@ class LinkNode:
         )
         return bytes(packed)
 
+    def frame_body(self, *seqs: int, full: bool = True, floor: int = 0, **options: Any) -> bytes:
+        """A body with these sequences, all measured now."""
+        return self.body([report(seq, time_s=self.uptime_s) for seq in seqs], full=full, floor=floor, **options)
+
     def seal(self, body: bytes, *, full: bool = True, kind: int = frame.REPORT) -> bytes:
         """One uplink around `body`, with the next counter."""
         self.counter += 1
@@ -77,8 +81,7 @@ class LinkNode:
 
     def frame(self, *seqs: int, full: bool = True, floor: int = 0, kind: int = frame.REPORT, **options: Any) -> bytes:
         """One uplink with these sequences, all measured now."""
-        reports = [report(seq, time_s=self.uptime_s) for seq in seqs]
-        return self.seal(self.body(reports, full=full, floor=floor, **options), full=full, kind=kind)
+        return self.seal(self.frame_body(*seqs, full=full, floor=floor, **options), full=full, kind=kind)
 
     def open(self, downlink: bytes, *, answered: int | None = None, highest: int = 0) -> Any:
         """The Ack in a downlink that answers the last uplink. Raises FrameError if it is none."""

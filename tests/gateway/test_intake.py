@@ -1,7 +1,6 @@
 """From sealed frame to disk and ack: nothing twice, nothing lost in silence, no ack for what is not stored."""
 
 import asyncio
-import sqlite3
 
 import pytest
 
@@ -10,7 +9,17 @@ from drivers.link.ack import Ack
 from drivers.link.frame import URGENT
 from drivers.link.pack import JOURNAL_FULL
 from gateway.intake import Uplink
-from tests.gateway.cores import NOW_S, ManualTime, deliver_all, hear, reading_values, running_core, stored_reports
+from gateway.reading import Reading
+from tests.gateway.cores import (
+    NOW_S,
+    FailingDisk,
+    ManualTime,
+    deliver_all,
+    hear,
+    reading_values,
+    running_core,
+    stored_reports,
+)
 from tests.gateway.link_node import LinkNode, report
 
 
@@ -258,25 +267,9 @@ async def test_many_frames_at_once_share_commits_and_all_are_acked(tmp_path):
         assert (row.accepted, row.stored, row.holds) == (90, 90, True)
 
 
-class Disk:
-    """A participant that makes commits fail, as an I/O error in the last moment does."""
-
-    def __init__(self):
-        self.fails = False
-
-    def flush(self, tx):
-        if self.fails:
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
-            raise error
-
-    def forget(self):
-        pass
-
-
 async def test_after_a_failed_commit_nothing_is_acked_and_memory_says_what_the_disk_says(tmp_path, node):
     async with running_core(tmp_path) as core:
-        disk = Disk()
+        disk = FailingDisk()
         core.store.join(disk)
         assert (await hear(core, node.frame(0))).accepted
         disk.fails = True
@@ -301,7 +294,7 @@ async def test_no_downlink_counter_is_used_twice_over_failed_commits_and_restart
     used = []
     for _ in range(3):
         async with running_core(tmp_path) as core:
-            disk = Disk()
+            disk = FailingDisk()
             core.store.join(disk)
             for step in range(300):
                 disk.fails = step % 7 == 3
@@ -325,8 +318,6 @@ async def test_downlink_counters_and_own_ids_go_on_after_the_database_is_lost(tm
 
 
 async def test_the_gateways_own_readings_get_its_own_ids_in_order(tmp_path):
-    from gateway.reading import Reading
-
     async with running_core(tmp_path) as core:
         made = [await core.intake.submit_own([Reading(quantity="temperature", value=n, unit="Cel")]) for n in range(3)]
         assert made == ["gw-1/1/0", "gw-1/1/1", "gw-1/1/2"]

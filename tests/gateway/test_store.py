@@ -220,15 +220,14 @@ async def test_any_torn_database_starts_and_says_so_or_reads_as_before(tmp_path)
 
 
 async def test_damage_met_while_running_ends_the_run_and_the_next_start_sets_the_file_aside(tmp_path):
-    with pytest.raises(StoreDamaged):
-        async with Store(tmp_path) as store:
-            task = asyncio.create_task(store.run())
+    def damage(tx):
+        raise _corrupt()
 
-            def damage(tx):
-                raise _corrupt()
-
-            with pytest.raises(StoreDamaged):
-                await store.write(damage)
+    async with Store(tmp_path) as store:
+        task = asyncio.create_task(store.run())
+        with pytest.raises(StoreDamaged):
+            await store.write(damage)
+        with pytest.raises(StoreDamaged):
             await task
     async with running(tmp_path) as store:
         assert "damaged-1" in store.notices[0]
