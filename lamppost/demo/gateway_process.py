@@ -60,6 +60,11 @@ class GatewayProcess:
         """SIGKILL: the process has no say in it."""
         return await self._end(signal.SIGKILL)
 
+    def reload(self) -> None:
+        """SIGHUP: it reads the enrolled nodes anew."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGHUP)
+
     async def wait(self, timeout_s: float) -> bool:
         """Wait for it to end by itself. False if it did not."""
         assert self._process is not None

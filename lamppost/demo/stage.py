@@ -7,7 +7,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,10 +67,12 @@ class Stage:
         window_s: int = 10,
         bearers: Sequence[str] = ("lora", "mqtt"),
         gateway_command: Sequence[str] = COMMAND,
+        overrides: Mapping[str, bytes] | None = None,
     ) -> None:
         """city      a broker that is there already; None: one of our own
         bearers   given to the nodes in turn
         sample_s  how often a node measures; by LoRa it reports two at a time, for the duty cycle
+        overrides files on the nodes, by path, in place of those that ship
         """
         self._count = nodes
         self._city = city
@@ -81,6 +83,7 @@ class Stage:
         self._window_s = window_s
         self._bearers = bearers
         self._command = gateway_command
+        self._overrides = overrides or {}
         self._exit = contextlib.AsyncExitStack()
         self._nodes: dict[str, tuple[Enrolment, VirtualBoard, str]] = {}
         self.topic = f"city/{SITE}/#"
@@ -134,16 +137,22 @@ class Stage:
 
     def _provision(self) -> None:
         """Enrol each node and put firmware, settings and keys on its board, before it is hung up."""
-        files = node_files()
         for index in range(self._count):
             bearer = self._bearers[index % len(self._bearers)]
-            alias = f"pole-{index + 1}"
-            enrolment = enrol(self.data_dir, alias=alias)
-            board = self.street.add_node(alias, heapsize="320k")
-            settings = {"/config.json": self._node_config(alias, bearer), "/board.json": board.board.to_json().encode()}
-            board.write_files({**files, **settings})
-            board.set_nvs("lamppost", enrolment.nvs())
+            enrolment = enrol(self.data_dir, alias=f"pole-{index + 1}")
+            board = self.street.add_node(enrolment.alias, heapsize="320k")
             self._nodes[enrolment.id] = (enrolment, board, bearer)
+            board.write_files(self.files_of(enrolment.id))
+            board.set_nvs("lamppost", enrolment.nvs())
+
+    def files_of(self, node: str) -> dict[str, bytes]:
+        """Everything that provisioning puts into a node's flash, by path."""
+        enrolment, board, bearer = self._nodes[node]
+        settings = {
+            "/config.json": self._node_config(enrolment.alias, bearer),
+            "/board.json": board.board.to_json().encode(),
+        }
+        return {**node_files(), **self._overrides, **settings}
 
     def _node_config(self, alias: str, bearer: str) -> bytes:
         config: dict[str, Any] = {"node": alias, "bearer": bearer, "sample_s": self._sample_s, "sensors": _SENSORS}

@@ -1,4 +1,4 @@
-"""A street, its gateway under fire, and the count afterwards: nothing acknowledged lost, no nonce twice, no id twice."""
+"""A street, its gateway under fire, and the count: nothing acknowledged lost, no nonce twice, no id twice."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import contextlib
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from boards.virtual.board import VirtualBoard
 from drivers.link import ack, keys
 from drivers.link.frame import FrameError, aad_downlink, aad_uplink, parse, reconstruct_counter
 from drivers.link.unpack import unpack
+from gateway.errors import GatewayError
 from gateway.identity.seal import Aead
 from lamppost.demo.arrivals import Arrivals
 from lamppost.demo.report import Issued, issued_ids
 from lamppost.demo.stage import Stage
 from lamppost.demo.subscriber import subscribe
-from provisioning.enrol import Enrolment
+from provisioning.enrol import Enrolment, enrol
 from tests.faults import unsynced
 
 CHILD = (sys.executable, "-m", "tests.faults.gateway_child")
@@ -71,9 +73,11 @@ class Campaign:
         self._mutant = ("--mutant", mutant) if mutant else ()
         self._notes = folder / "notes"
         self.frames = folder / "frames.jsonl"
+        self._yesterday: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Campaign:
         await self.stage.__aenter__()
+        self.enrolments = {node: [enrolment] for node, enrolment in self.stage.enrolments().items()}
         self._subscription = subscribe(
             self.stage.broker, self.stage.topic, lambda payload, properties: _take(self.arrivals, payload, properties)
         )
@@ -91,10 +95,10 @@ class Campaign:
         await self.stage.gateway.start(extra=(*watched, *extra))
 
     async def kill_gateway(self, point: str | None, *, within_s: float = 6.0) -> None:
-        """Run the gateway until it dies at `point` ("commit.before:3"), or at a random moment, and lose what was not synced."""
+        """Run the gateway until it dies at `point` ("commit.before:3") or at any moment; lose what was not synced."""
         try:
             await self.start_gateway(*(("--kill", point) if point else ()))
-        except Exception:
+        except GatewayError:
             if self.stage.gateway.is_running or not point:
                 raise
         moment_s = within_s if point else self.chance.uniform(0.05, within_s)
@@ -102,6 +106,48 @@ class Campaign:
         await self.stage.gateway.kill()
         unsynced.lose(self._notes, self.chance)
         self.count.kills += 1
+
+    async def spoil_node(self, node: str, fault: str) -> None:
+        """Do one thing to a node that may happen on a pole, then put it back into service as a technician would."""
+        board = self.stage.boards()[node]
+        await asyncio.to_thread(self._cut, board)
+        if fault == "erased":
+            board.erase_flash()
+            board.write_files(self.stage.files_of(node))
+        elif fault == "restored" and node in self._yesterday:
+            board.replace_flash(self._yesterday[node])
+        elif fault == "nvs":
+            board.erase_nvs()
+            made = enrol(self.stage.data_dir, renew=node)
+            board.set_nvs("lamppost", made.nvs())
+            self.enrolments[node].append(made)
+            self.stage.gateway.reload()
+        if self.chance.random() < 0.3:
+            self._yesterday[node] = board.flash()
+        await self.stage.switch_on(node)
+        self.count.kills += 1
+
+    def _cut(self, board: VirtualBoard) -> None:
+        """The power goes in the middle of one of the next flash operations."""
+        board.cut_at_flash_op(self.chance.randint(1, 40), torn=self.chance.random() < 0.7)
+        if not board.wait_until_off(8.0):
+            board.cancel_cut()
+            board.power_cut()
+
+    async def wait_for_ack(self, node: str, *, within_s: float) -> bool:
+        """Whether the gateway acknowledges something new of that node in time: it goes on, and not in circles."""
+        before = self._answers(node)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._answers(node) <= before:
+                    await asyncio.sleep(0.2)
+                return True
+        return False
+
+    def _answers(self, node: str) -> int:
+        """How many frames of a node were answered so far."""
+        entries = map(json.loads, self.frames.read_text().splitlines() if self.frames.exists() else ())
+        return sum(entry["node"] == node and entry["down"] is not None for entry in entries)
 
     async def finish(self, *, within_s: float = 90.0) -> Count:
         """Let the gateway run in peace until the city has everything; then count."""
@@ -136,12 +182,12 @@ class Campaign:
 
     def _judge(self, issued: Issued) -> None:
         measured, delivered = issued_ids(issued), self.arrivals.node_ids()
-        found = read_frames(self.frames, self.stage.enrolments())
+        found = read_frames(self.frames, self.enrolments)
         self.count.issued = len(measured)
         self.count.acknowledged = len(found.acknowledged)
         self.count.lost = measured - delivered
         self.count.acknowledged_and_lost = found.acknowledged - delivered
-        self.count.duplicates = self.arrivals.duplicates
+        self.count.duplicates = sorted({*self.arrivals.duplicates, *found.two_contents})
         self.count.repeated_nonces = found.repeated
 
 
@@ -154,11 +200,15 @@ class Frames:
     """What the frames on the wire say."""
 
     acknowledged: set[str] = field(default_factory=set)
-    repeated: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)  # nonces under which two different frames went out
+    two_contents: list[str] = field(default_factory=list)  # sequences under which two different reports went out
 
 
-def read_frames(log: Path, enrolments: dict[str, Enrolment]) -> Frames:
-    """Open every frame that passed with the nodes' keys, and find what was acknowledged and which nonces came twice."""
+def read_frames(log: Path, enrolments: Mapping[str, Sequence[Enrolment]]) -> Frames:
+    """Open every frame that passed with the nodes' keys; find what was acknowledged, and what came twice.
+
+    enrolments  of each node, oldest first
+    """
     found = Frames()
     reader = {node: _NodeReader(enrolment) for node, enrolment in enrolments.items()}
     for line in log.read_text().splitlines():
@@ -171,28 +221,29 @@ def read_frames(log: Path, enrolments: dict[str, Enrolment]) -> Frames:
 class _NodeReader:
     """Opens the frames of one node, in the order in which the gateway met them."""
 
-    def __init__(self, enrolment: Enrolment) -> None:
-        self._id, self._root = enrolment.id, enrolment.root_key
-        self._epoch, self._highest_up, self._highest_down = enrolment.epoch, 0, 0
-        self._used: dict[tuple[str, int, int], bytes] = {}
-        self._sent: dict[int, set[int]] = {}  # sequences by epoch that were ever in a frame
-        self._highest_seq: dict[int, int] = {}
+    def __init__(self, enrolments: Sequence[Enrolment]) -> None:
+        self._id = enrolments[0].id
+        self._roots = [(enrolment.epoch, enrolment.root_key) for enrolment in enrolments]
+        self._epoch, self._highest_up, self._highest_down = enrolments[0].epoch, 0, 0
+        self._used: dict[tuple[str, bytes, int, int], bytes] = {}
+        self._contents: dict[
+            int, dict[int, object]
+        ] = {}  # by epoch and sequence: every report that was ever in a frame
 
     def read(self, up: bytes, down: bytes, found: Frames) -> None:
         frame = parse(up)
         self._epoch = frame.epoch if frame.is_full else self._epoch
         counter = frame.counter if frame.is_full else reconstruct_counter(frame.counter, self._highest_up)
-        self._highest_up = max(self._highest_up, counter)
+        self._highest_up = max(self._highest_up, counter) if not frame.is_full else counter
         self._note("up", counter, up, found)
-        body = unpack(
-            self._open(keys.UP, counter, aad_uplink(frame.head, self._epoch, counter), up, frame.header_len),
-            full=frame.is_full,
-        )
+        plain = self._open(keys.UP, counter, aad_uplink(frame.head, self._epoch, counter), up[frame.header_len :])
+        body = unpack(plain, full=frame.is_full)
         epoch = body.epoch or self._epoch
-        body.resolve(self._highest_seq.get(epoch, 0))
-        for report in body.reports:
-            self._sent.setdefault(epoch, set()).add(report.seq)
-            self._highest_seq[epoch] = max(self._highest_seq.get(epoch, 0), report.seq)
+        contents = self._contents.setdefault(epoch, {})
+        for report in body.resolve(max(contents, default=0)).reports:
+            content = (report.schema, repr(report.values))
+            if contents.setdefault(report.seq, content) != content:
+                found.two_contents.append(f"{self._id}/{epoch}/{report.seq}")
         if down:
             self._read_ack(down, counter, found)
 
@@ -202,20 +253,24 @@ class _NodeReader:
         self._highest_down = max(self._highest_down, counter)
         self._note("down", counter, down, found)
         aad = aad_downlink(frame.head, self._epoch, counter, answered)
-        said = ack.unpack_ack(self._open(keys.DOWN, counter, aad, down, frame.header_len))
+        said = ack.unpack_ack(self._open(keys.DOWN, counter, aad, down[frame.header_len :]))
         epoch = said.epoch or self._epoch
-        sent = self._sent.get(epoch, set())
-        said.resolve(self._highest_seq.get(epoch, 0) + 1)
+        sent = self._contents.get(epoch, {})
+        said.resolve(max(sent, default=-1) + 1)
         found.acknowledged.update(f"{self._id}/{epoch}/{seq}" for seq in sent if said.holds(seq))
 
-    def _open(self, direction: bytes, counter: int, aad: bytes, frame: bytes, header_len: int) -> bytes:
-        key, iv = keys.derive(self._root, self._epoch, direction)
+    def _open(self, direction: bytes, counter: int, aad: bytes, sealed: bytes) -> bytes:
+        key, iv = keys.derive(self._root(), self._epoch, direction)
         try:
-            return Aead(key).open(keys.nonce(iv, counter), aad, frame[header_len:])
+            return Aead(key).open(keys.nonce(iv, counter), aad, sealed)
         except FrameError as error:
             raise AssertionError(f"{self._id} {direction.decode()} {self._epoch}/{counter}: {error.reason}") from None
 
+    def _root(self) -> bytes:
+        """The root key that was in force in the epoch."""
+        return [root for epoch, root in self._roots if epoch <= self._epoch][-1]
+
     def _note(self, direction: str, counter: int, frame: bytes, found: Frames) -> None:
-        earlier = self._used.setdefault((direction, self._epoch, counter), frame)
+        earlier = self._used.setdefault((direction, self._root(), self._epoch, counter), frame)
         if earlier != frame:
             found.repeated.append(f"{self._id} {direction} {self._epoch}/{counter}")
