@@ -5,7 +5,7 @@ The gateway answers 2.0 s after the end of the uplink, on another frequency and 
 """
 
 from drivers.radio.lora import Channel, RadioError
-from drivers.radio.region import DutyLedger
+from drivers.radio.region import DutyLedger, band_of
 from firmware.bearer_error import BearerError
 
 _WINDOW_OPENS_MS = 1_980  # the gateway transmits at 2,000: 20 ms for two clocks and the chip to start
@@ -24,9 +24,9 @@ class LoraBearer:
         self._clock = clock
         self._uptime = uptime
         self._state = state
-        self._ledger = _restore_ledger(state.ledger, uptime.seconds())
         modulation = (lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm, _PREAMBLE_SYMBOLS)
         self._up = Channel(lora.freq_hz, *modulation)
+        self._ledger = _restore_ledger(state.ledger, uptime.seconds(), self._up)
         self._down = Channel(lora.downlink_freq_hz, *modulation, invert_iq=True)
         self._window_ms = 20 + lora.listen_ms + _DETECT_SYMBOLS * self._down.symbol_us() // 1000
         self._buf = bytearray(_LONGEST_DOWNLINK)
@@ -97,9 +97,16 @@ class LoraBearer:
         return False
 
 
-def _restore_ledger(saved, now_s):
-    """The duty ledger from RTC memory, or one that takes most of the hour as spent."""
+def _restore_ledger(saved, now_s, channel):
+    """The duty ledger from RTC memory; after a power loss one that takes three quarters of our hour as spent just now.
+
+    All of it would silence a node for an hour after each brown-out; nothing would let a loose contact transmit without
+    limit.
+    """
     try:
         return DutyLedger.from_bytes(saved, now_s)
     except ValueError:
-        return DutyLedger.unknown(now_s)
+        ledger = DutyLedger(now_s)
+        spent_us = band_of(channel.freq_hz, channel.bandwidth_hz).allowance_us // 4 * 3
+        ledger.record(channel.freq_hz, spent_us, now_s, channel.bandwidth_hz)
+        return ledger

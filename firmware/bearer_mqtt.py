@@ -56,7 +56,7 @@ class MqttBearer:
             await client.subscribe(self._topic + "down")
         except MqttError as error:
             await client.close()
-            raise BearerError("MQTT: %s; check mqtt.host, mqtt.port and the gateway" % error)
+            raise BearerError("MQTT: %s:%d: %s; check mqtt.host and the gateway" % (mqtt.host, mqtt.port, error))
         self._client = client
         self._heard_at_s = self._uptime.seconds()
         self.counters["connections"] += 1
@@ -65,7 +65,10 @@ class MqttBearer:
         """Publish, then wait for the answer. Returns whether take(downlink) accepted something. Raises BearerError."""
         try:
             await self._client.publish(self._topic + "up", frame)
-            return await self._listen(take)
+            answered = await self._listen(take)
+            if not answered:
+                await self._client.ping()  # is it the gateway that is silent, or has the connection died?
+            return answered
         except MqttError as error:
             await self._drop()
             raise BearerError("MQTT: %s" % error)

@@ -8,7 +8,7 @@ import json
 
 from drivers.radio.lora import Channel
 from drivers.radio.region import RegionError, band_of, check_power
-from firmware.section import Section
+from firmware.section import ConfigError, Section
 
 _REQUIRED = object()
 
@@ -75,14 +75,6 @@ _TOP = {
     "wifi": ((dict,), None),
     "mqtt": ((dict,), None),
 }
-
-
-class ConfigError(Exception):
-    """An operator must edit the file. `key` is the path of the value, as in the message."""
-
-    def __init__(self, key, message):
-        super().__init__("%s: %s" % (key, message))
-        self.key = key
 
 
 def load(path):

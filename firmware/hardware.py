@@ -7,7 +7,7 @@ import json
 
 import machine
 
-from firmware.config import ConfigError
+from firmware.section import ConfigError
 
 
 def load_board(path):

@@ -3,7 +3,11 @@
 At the REPL `parts` is what the application was made of, e.g. parts.reporter.counters.
 """
 
-import firmware.start
+import gc
+
+gc.threshold(8_192)  # collected only when it is full, a heap of this size ends in pieces too small for a module
+
+import firmware.start  # noqa: E402 - with the threshold in force
 
 parts = firmware.start.prepare()
 if parts:

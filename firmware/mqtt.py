@@ -8,13 +8,6 @@ import asyncio
 import struct
 
 _CONNACK, _PUBLISH, _SUBACK, _PINGRESP = 2, 3, 9, 13
-_REFUSALS = (
-    "wrong protocol version",
-    "client id refused",
-    "server unavailable",
-    "bad user name or password",
-    "not authorised",
-)
 
 
 class MqttError(Exception):
@@ -29,31 +22,22 @@ class MqttClient:
         self._max_packet = max_packet
         self._timeout_s = timeout_s
         self._reader = self._writer = None
-        self._buf = bytearray(max_packet)
 
     async def connect(self, host, port, client_id, *, keepalive_s, user="", password=""):
         """Open the connection with a clean session (3.1). Raises MqttError."""
-        try:
-            opening = asyncio.open_connection(host, port)
-            self._reader, self._writer = await asyncio.wait_for(opening, self._timeout_s)
-        except (OSError, asyncio.TimeoutError) as error:
-            raise MqttError("no connection to %s:%d (%s)" % (host, port, str(error) or "time-out"))
-        flags = 0x02 | (0xC0 if user else 0)
-        body = _text("MQTT") + bytes([4, flags]) + struct.pack(">H", keepalive_s) + _text(client_id)
+        self._reader, self._writer = await self._within(asyncio.open_connection(host, port))
+        body = _text("MQTT") + bytes([4, 0xC2 if user else 2]) + struct.pack(">H", keepalive_s) + _text(client_id)
         if user:
             body += _text(user) + _text(password)
         await self._send(0x10, body)
-        _, answer = await self._expect(_CONNACK)
-        code = answer[1] if len(answer) == 2 else 1
-        if code:
-            reason = _REFUSALS[code - 1] if code <= len(_REFUSALS) else "code %d" % code
-            raise MqttError("%s:%d refuses us: %s" % (host, port, reason))
+        answer = await self._expect(_CONNACK)
+        if answer[1:] != b"\x00":
+            raise MqttError("the server refuses us with code %d" % answer[-1])  # 4 and 5: user or password (3.2.2.3)
 
     async def subscribe(self, topic):
         """Subscribe at QoS 0 (3.8). Raises MqttError, also if the server refuses."""
         await self._send(0x82, b"\x00\x01" + _text(topic) + b"\x00")
-        _, answer = await self._expect(_SUBACK)
-        if answer != b"\x00\x01\x00":
+        if await self._expect(_SUBACK) != b"\x00\x01\x00":
             raise MqttError("the subscription to %s was refused" % topic)
 
     async def publish(self, topic, payload):
@@ -72,7 +56,7 @@ class MqttClient:
         except asyncio.TimeoutError:
             return None
         except OSError as error:
-            raise MqttError("connection lost (%s)" % error)
+            raise MqttError("connection lost: %s" % error)
         kind, packet = await self._rest_of(first)
         return _payload(packet) if kind == _PUBLISH else b""
 
@@ -80,24 +64,19 @@ class MqttClient:
         """Say good-bye if possible (3.14), and close. Never raises."""
         if self._writer is None:
             return
-        writer, self._writer = self._writer, None
         try:
-            writer.write(b"\xe0\x00")
-            await asyncio.wait_for(writer.drain(), 1)
-        except (OSError, asyncio.TimeoutError):
+            await self._send(0xE0, b"")
+        except MqttError:
             pass  # it is gone already
-        try:
-            writer.close()
-            await writer.wait_closed()
-        except OSError:
-            pass
+        self._writer.close()
+        self._writer = None
 
     async def _expect(self, wanted):
-        """Read packets until one of kind `wanted` comes; messages in between are dropped."""
+        """The body of the next packet of kind `wanted`; messages before it are dropped."""
         for _ in range(8):
-            kind, packet = await self._rest_of(await self._exactly(1))
-            if kind == wanted:
-                return kind, packet
+            kind, packet = await self._rest_of(await self._within(self._reader.readexactly(1)))
+            if kind == wanted and (packet or wanted == _PINGRESP):
+                return packet
             if kind != _PUBLISH:
                 break
         raise MqttError("the server sent packet type %d, not %d" % (kind, wanted))
@@ -108,7 +87,7 @@ class MqttClient:
             raise MqttError("the server closed the connection")
         length, shift = 0, 0
         while True:
-            digit = (await self._exactly(1))[0]
+            digit = (await self._within(self._reader.readexactly(1)))[0]
             length |= (digit & 0x7F) << shift
             shift += 7
             if not digit & 0x80:
@@ -117,13 +96,7 @@ class MqttClient:
                 raise MqttError("malformed packet length")
         if length > self._max_packet:
             raise MqttError("a packet of %d bytes; %d are the limit" % (length, self._max_packet))
-        return first[0] >> 4, await self._exactly(length)
-
-    async def _exactly(self, count):
-        try:
-            return await asyncio.wait_for(self._reader.readexactly(count), self._timeout_s)
-        except (OSError, EOFError, asyncio.TimeoutError) as error:
-            raise MqttError("connection lost (%s)" % (str(error) or "time-out"))
+        return first[0] >> 4, await self._within(self._reader.readexactly(length))
 
     async def _send(self, first, body):
         length = len(body)
@@ -133,11 +106,20 @@ class MqttClient:
             length >>= 7
             if not length:
                 break
+        await self._within(self._flush(header + body))
+
+    async def _flush(self, data):
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def _within(self, doing):
+        """Its result, or MqttError if it fails or takes too long."""
         try:
-            self._writer.write(header + body)
-            await asyncio.wait_for(self._writer.drain(), self._timeout_s)
-        except (OSError, asyncio.TimeoutError) as error:
-            raise MqttError("connection lost (%s)" % (str(error) or "time-out"))
+            return await asyncio.wait_for(doing, self._timeout_s)
+        except asyncio.TimeoutError:
+            raise MqttError("no answer within %d s" % self._timeout_s)
+        except (OSError, EOFError) as error:
+            raise MqttError("connection lost: %s" % error)
 
 
 def _text(value):

@@ -162,8 +162,8 @@ class Node:
             self._watchdog.feed()
             if not parts.uptime.ms_until(state.sample_at_s):
                 await self.sample_once()
-            if self._hurry or not parts.uptime.ms_until(state.report_at_s):
-                await self.report_once()
+            if self._hurry or state.report_at_s - parts.uptime.seconds() <= self._config.sample_s // 2:
+                await self.report_once()  # somewhat early rather than with a waking of its own
             rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
             if rest_s > _STAY_AWAKE_S:
                 fall_asleep(parts, rest_s)

@@ -11,7 +11,7 @@ from binascii import crc32
 _MAGIC = b"LPR1"
 _HEAD = ">4sIH"
 _HEAD_LEN = 10
-_COPY_LEN = 688  # state with the ledger of all six sub-bands
+_COPY_LEN = 288  # state with the ledger of two sub-bands: a node transmits in one
 _FIELDS = (
     "epoch",  # the frame counter and its block
     "next_counter",

@@ -13,23 +13,28 @@ _QUANTITIES = {
     "water": ("water_level",),
     "battery": ("battery",),
 }
+_WARM_AFTER_S = {"pms5003": 30}  # its fan has not drawn enough air before: data manual, note 4
 _SELF_DESCRIBING_MAX = 40  # bytes: what fits the smallest frame that lora.max_frame allows
 
 
 class Sampler:
     """All sensors of a node. `counters` has <sensor>_absent and <sensor>_garbled; `faults` the last message of each."""
 
-    def __init__(self, sensors):
+    def __init__(self, sensors, uptime):
         """`sensors` is {kind: object with `async measure()`}; kinds are those of the configuration."""
+        self._uptime = uptime
         # The slow one first, so that all values are of the moment at which it answered.
-        self._sensors = [(kind, sensors[kind]) for kind in sorted(sensors, key=lambda kind: kind != "pms5003")]
+        self.sensors = [(kind, sensors[kind]) for kind in sorted(sensors, key=lambda kind: kind != "pms5003")]
         self.counters = {}
         self.faults = {}
 
     async def measure(self):
-        """Return {quantity: integer} of the sensors that answered; the others are counted."""
+        """Return {quantity: integer} of the sensors that answered; the others are counted, those not warm left out."""
         mantissas = {}
-        for kind, sensor in self._sensors:
+        uptime_s = self._uptime.seconds()
+        for kind, sensor in self.sensors:
+            if uptime_s < _WARM_AFTER_S.get(kind, 0):
+                continue
             try:
                 values = await sensor.measure()
             except SensorError as error:

@@ -6,6 +6,7 @@ A problem here stops nothing either: a node without radio still measures, one wi
 import asyncio
 import os
 
+from drivers.sensor.errors import SensorError
 from firmware.bearer_error import BearerError
 
 _BLOCK = 4096
@@ -43,8 +44,14 @@ def _flash_problem(config, folder):
 
 
 async def _sensor_problem(sampler):
-    await sampler.measure()
-    return "; ".join(sampler.faults[kind] for kind in sorted(sampler.faults))
+    """Ask them all, warm or not."""
+    faults = []
+    for _, sensor in sampler.sensors:
+        try:
+            await sensor.measure()
+        except SensorError as error:
+            faults.append(str(error))
+    return "; ".join(faults)
 
 
 async def _bearer_problem(bearer):

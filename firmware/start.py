@@ -24,7 +24,6 @@ from firmware.uptime import Uptime
 CONFIG = "/config.json"
 BOARD = "/board.json"
 JOURNAL = "/journal"
-_NEEDED_ONCE = ("selftest", "recovery", "hardware", "config", "start")
 
 
 class Parts:
@@ -42,26 +41,24 @@ def prepare():
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         fall(error, parts.crashes)
     finally:
-        _forget()
+        _forget("start")
     return None
 
 
 def _make(parts):
-    """Do all steps. False if one of them said why the application cannot run."""
-    from firmware.config import ConfigError
+    """Do all steps, each with its own modules. False if one of them said why the application cannot run."""
+    from firmware.section import ConfigError
 
     try:
-        _load_files(parts)
-        if not _may_start(parts):
-            return False
-        _load_numbers(parts)
-        _open_devices(parts)
-        _open_bearer(parts)
+        for step, modules in _STEPS:
+            goes_on = step(parts)
+            _forget(*modules)
+            if goes_on is False:
+                return False
     except (ConfigError, NotEnrolled) as error:
         print("lamppost:", error)
         print("lamppost: nothing is measured until then; the REPL is open")
         return False
-    _check(parts)
     return True
 
 
@@ -109,7 +106,7 @@ def _load_numbers(parts):
     if told:
         print("lamppost:", told)
     parts.state = state = RtcState(machine.RTC().memory)
-    slept_ms = clock_ms() - (state.asleep_at_s * 1000 + state.asleep_at_ms) if state.load() else -1
+    slept_ms = time.time_ns() // 1_000_000 - (state.asleep_at_s * 1000 + state.asleep_at_ms) if state.load() else -1
     uptime_ms = resume(settings, journal, state, slept_ms) if parts.woke else None
     if uptime_ms is None:
         begin_boot(settings, journal, state)
@@ -125,7 +122,7 @@ def _open_devices(parts):
     from firmware.supply import power_sensors
 
     power_sensors(parts.board, True)
-    parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors))
+    parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors), parts.uptime)
     parts.alarms = Alarms(parts.config.alarms, on_bits=parts.state.alarms)
 
 
@@ -162,15 +159,21 @@ def _check(parts):
         check(parts, JOURNAL)
 
 
-def clock_ms():
-    """The chip's own clock: it starts at power-on, and runs through deep sleep."""
-    return time.time_ns() // 1_000_000
-
-
-def _forget():
-    """Take the modules of this stage out of memory."""
+def _forget(*names):
+    """Take modules out of memory."""
     package = sys.modules["firmware"]
-    for name in _NEEDED_ONCE:
+    for name in names:
         if sys.modules.pop("firmware." + name, None) is not None:
             delattr(package, name)
     gc.collect()
+
+
+# What is done in which order, and the modules that nobody needs afterwards.
+_STEPS = (
+    (_load_files, ("config",)),
+    (_may_start, ()),
+    (_load_numbers, ("recovery",)),
+    (_open_devices, ()),
+    (_open_bearer, ("hardware",)),
+    (_check, ("selftest",)),
+)

@@ -19,7 +19,8 @@ def fall_asleep(parts, rest_s):
     state.next_counter, state.counter_end = settings.next_counter, settings.counter_end
     if run is not None:
         state.acked_base, state.acked_bitmap = run.base, run.bitmap
-    power_sensors(parts.board, False)
+    if not any(kind == "pms5003" for kind, _ in parts.sampler.sensors):  # it would never get warm
+        power_sensors(parts.board, False)
     _hold_radio(parts.board)
     state.asleep_s = rest_s
     state.uptime_s, state.uptime_ms = parts.uptime.split()

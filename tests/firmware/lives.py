@@ -15,7 +15,8 @@ from firmware.report import Reporter
 from firmware.rtc import RtcState
 from firmware.settings import NotEnrolled
 from firmware.uptime import Uptime
-from tests.firmware.bench import ADDRESS, NODE_ID, Clock, Flash, Judge, PowerCut, Supply, enrolled, settings_of
+from tests.firmware.bench import Clock, Flash, PowerCut, Supply, enrolled, settings_of
+from tests.firmware.judge import ADDRESS, NODE_ID, ROOT, Judge
 
 HARMS = ("cut", "erased", "restored", "nvs", "all")
 
@@ -37,7 +38,7 @@ class Life:
         self.supply = Supply()
         self.flash = Flash(self.supply)
         self.nvs = enrolled(self.supply)
-        self.judge = Judge(b"\x07" * 32)
+        self.judge = Judge(ROOT)
         self.clock = Clock()
         self.issued = {}  # (epoch, seq) -> content, of every add() that returned
         self.images = []

@@ -10,9 +10,8 @@ from firmware.recovery import close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
-from tests.firmware.bench import ADDRESS, Clock, Flash, Judge, Supply, enrolled, settings_of
-
-ROOT = b"\x07" * 32
+from tests.firmware.bench import Clock, Flash, Supply, enrolled, settings_of
+from tests.firmware.judge import ADDRESS, ROOT, Judge
 
 
 class Memory:

@@ -2,7 +2,8 @@
 
 from firmware.enrol import enrol
 from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, NotEnrolled, Settings, SettingsError
-from tests.firmware.bench import ADDRESS, NODE_ID, Nvs, PowerCut, Supply, enrolled, settings_of
+from tests.firmware.bench import Nvs, PowerCut, Supply, enrolled, settings_of
+from tests.firmware.judge import ADDRESS, NODE_ID
 
 # erased entries -> what load() says, or None if the node works
 ERASED = (
