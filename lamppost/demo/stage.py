@@ -140,7 +140,7 @@ class Stage:
         for index in range(self._count):
             bearer = self._bearers[index % len(self._bearers)]
             enrolment = enrol(self.data_dir, alias=f"pole-{index + 1}")
-            board = self.street.add_node(enrolment.alias, heapsize="320k")
+            board = self.street.add_node(enrolment.alias)
             self._nodes[enrolment.id] = (enrolment, board, bearer)
             board.write_files(self.files_of(enrolment.id))
             board.set_nvs("lamppost", enrolment.nvs())
