@@ -31,7 +31,7 @@ from gateway.outbox_bounds import Bounds, Limits
 from gateway.outbox_ledger import Ledger
 from gateway.reading import Reading, Report, exact_time_s
 from gateway.sequences import Sequences
-from gateway.store import Store, StoreError
+from gateway.store import Store, StoreError, StoreFailed
 from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,12 @@ class Core:
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self.notices += self.ledger.begin(tx)
-        return self.numbering.begin(tx, self.floors)
+        try:
+            return self.numbering.begin(tx, self.floors)
+        except OSError as error:
+            raise StoreFailed(
+                f"floors.json was not written ({error.strerror}); check the disk under data_dir"
+            ) from error
 
     def _put_accepted(self, tx: sqlite3.Connection, report: Report) -> None:
         self.outbox.put(tx, report, is_produced=False, now_s=self.clock.now_s())

@@ -51,6 +51,14 @@ class Database:
 
     def open(self) -> None:
         """Lock the folder, open or make the file. Raises StoreBusy, StoreNewer, StoreFailed."""
+        try:
+            self._open()
+        except OSError as error:
+            raise StoreFailed(
+                f"{error.filename or self._dir}: {error.strerror}; check data_dir and who may write there"
+            ) from error
+
+    def _open(self) -> None:
         make_durable_dir(self._dir)
         self._lock()
         if (self._dir / _DAMAGE_NOTE).exists():

@@ -24,7 +24,7 @@ _QUANTITIES = 64
 _CACHED = 10_000
 _SWEEP_S = 600.0
 
-Key = tuple[str, int]  # subject, start of the window
+Key = tuple[str, int, int]  # subject, start and length of the window
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ class Edge:
         if at_s > self._clock.now_s() + _AHEAD_S:
             self._counters.add("edge_in_the_future")
             return
-        key = (report.node, int(at_s // self._window_s) * self._window_s)
+        key = (report.node, int(at_s // self._window_s) * self._window_s, self._window_s)
         window = self._window(tx, key)
         if window is None:
             self._counters.add("edge_too_late")
@@ -111,10 +111,14 @@ class Edge:
         if found is not None:
             return found
         row = tx.execute(
-            "SELECT state, revision, is_open, touched_at_s FROM windows WHERE subject = ? AND start_s = ?", key
+            "SELECT state, revision, is_open, touched_at_s FROM windows"
+            " WHERE subject = ? AND start_s = ? AND length_s = ?",
+            key,
         ).fetchone()
         if row is None:
-            floor = tx.execute("SELECT start_s FROM window_floors WHERE subject = ?", key[:1]).fetchone()
+            floor = tx.execute(
+                "SELECT start_s FROM window_floors WHERE subject = ? AND length_s = ?", (key[0], key[2])
+            ).fetchone()
             if floor is not None and key[1] <= floor[0]:
                 return None
         self._known[key] = Window.from_row(*row) if row else Window()
@@ -122,14 +126,12 @@ class Edge:
 
     def tick(self, tx: sqlite3.Connection) -> int:
         """Tell the windows that are over. Returns how many."""
-        if not self._window_s:
-            return 0
         self.flush(tx)
         now_s = self._clock.now_s()
         due = tx.execute(
-            "SELECT subject, start_s FROM windows WHERE is_open = 1 AND start_s <= ? AND touched_at_s <= ?"
-            " ORDER BY start_s, subject",
-            (now_s - self._window_s - _LATENESS_S, now_s - _QUIET_S),
+            "SELECT subject, start_s, length_s FROM windows"
+            " WHERE is_open = 1 AND start_s + length_s <= ? AND touched_at_s <= ? ORDER BY start_s, subject",
+            (now_s - _LATENESS_S, now_s - _QUIET_S),
         ).fetchall()
         for key in due:
             self._tell(tx, key)
@@ -148,8 +150,8 @@ class Edge:
         self._changed.add(key)
 
     def _as_report(self, key: Key, window: Window) -> Report:
-        subject, start_s = key
-        readings = [Reading(quantity="window", value=self._window_s, unit="s")]
+        subject, start_s, length_s = key
+        readings = [Reading(quantity="window", value=length_s, unit="s")]
         if window.revision:
             readings.append(Reading(quantity="revision", value=window.revision))
         for (quantity, unit), (count, total, low, high) in sorted(window.sums.items(), key=lambda item: str(item[0])):
@@ -165,8 +167,8 @@ class Edge:
         """Forget windows told long ago, and note up to where: a straggler must not pass for a whole window."""
         old = (before_s,)
         tx.execute(
-            "INSERT INTO window_floors (subject, start_s)"
-            " SELECT subject, max(start_s) FROM windows WHERE is_open = 0 AND touched_at_s < ? GROUP BY subject"
+            "INSERT INTO window_floors (subject, length_s, start_s) SELECT subject, length_s, max(start_s)"
+            " FROM windows WHERE is_open = 0 AND touched_at_s < ? GROUP BY subject, length_s"
             " ON CONFLICT DO UPDATE SET start_s = max(start_s, excluded.start_s)",
             old,
         )
@@ -177,7 +179,7 @@ class Edge:
         for key in self._changed:
             window = self._known[key]
             row = (*key, window.to_json(), window.revision, window.is_open, window.touched_at_s)
-            tx.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?)", row)
+            tx.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self._changed.clear()
         if len(self._known) > _CACHED:
             self._known.clear()

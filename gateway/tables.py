@@ -57,9 +57,10 @@ CREATE INDEX heard_by_device ON heard (device, n);
 
 -- The edge step's windows. state: per quantity and unit count, sum, lowest, highest.
 CREATE TABLE windows (
-    subject TEXT, start_s INTEGER, state TEXT NOT NULL,
+    subject TEXT, start_s INTEGER, length_s INTEGER, state TEXT NOT NULL,
     revision INTEGER NOT NULL, is_open INTEGER NOT NULL, touched_at_s REAL NOT NULL,
-    PRIMARY KEY (subject, start_s)) WITHOUT ROWID;
+    PRIMARY KEY (subject, start_s, length_s)) WITHOUT ROWID;
 CREATE INDEX windows_open ON windows (start_s) WHERE is_open = 1;
-CREATE TABLE window_floors (subject TEXT PRIMARY KEY, start_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE window_floors (
+    subject TEXT, length_s INTEGER, start_s INTEGER NOT NULL, PRIMARY KEY (subject, length_s)) WITHOUT ROWID;
 """

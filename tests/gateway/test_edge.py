@@ -199,3 +199,14 @@ async def test_windows_equal_the_reference_over_shuffles_repeats_restarts_and_fa
         assert last[key]["temperature/count"] == len(values)
         assert last[key]["temperature/mean"] == pytest.approx(sum(values) / len(values))
         assert (last[key]["temperature/min"], last[key]["temperature/max"]) == (min(values), max(values))
+
+
+async def test_windows_of_a_length_that_was_changed_are_told_with_their_own(tmp_path, time):
+    async with running_core(tmp_path, window_s=MINUTE, clock=time.clock) as core:
+        await own_readings(core, 1.0, NOW_S + 59)
+    async with running_core(tmp_path, window_s=300, clock=time.clock) as core:
+        await own_readings(core, 3.0, NOW_S + 59)
+        time.advance(400)
+        await core.tell_windows()
+        told = [reading_values(one) for one in await stored_reports(core) if one.kind == "window"]
+        assert [(one["window"], one["x/count"], one["x/mean"]) for one in told] == [(60, 1, 1.0), (300, 1, 3.0)]
