@@ -26,6 +26,7 @@ def fall_asleep(parts, rest_s):
     state.uptime_s, state.uptime_ms = parts.uptime.split()
     state.asleep_at_s, state.asleep_at_ms = divmod(time.time_ns() // 1_000_000, 1000)
     state.save()
+    print("lamppost: asleep for %d s" % rest_s)
     machine.deepsleep(rest_s * 1000)
 
 
