@@ -16,6 +16,7 @@ from pathlib import Path
 from gateway.config import Config, add_config_argument, load
 from gateway.endpoint import Endpoint
 from gateway.errors import ConfigError
+from gateway.mqtt.access import AccessList
 from gateway.tls import client_context, read_password, server_context
 
 EDIT = 2
@@ -47,6 +48,8 @@ def _southbound_files(config: Config) -> None:
         return
     place = "southbound.mqtt"
     _require_files(mqtt, place)
+    if mqtt.access_file:
+        AccessList.load(mqtt.access_file)
     if mqtt.cert_file and mqtt.key_file:
         server_context(place, cert_file=mqtt.cert_file, key_file=mqtt.key_file, client_ca_file=mqtt.client_ca_file)
     if mqtt.broker_ca_file or mqtt.broker_cert_file:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NAME = "lamppost.db"
-_LOCK = "lock"
+LOCK = "lock"
 _DAMAGE_NOTE = "lamppost.db.unreadable"  # left by a run that met damage, so that the next start does not meet it again
 _CHECK_UP_TO_BYTES = 64 << 20  # a full check of more would make the start wait
 _BUSY_S = 10.0
@@ -110,7 +110,7 @@ class Database:
             log.error("%s; and that could not be noted for the next start (%s)", reason, error.strerror)
 
     def _lock(self) -> None:
-        fd = os.open(self._dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,18 +3,22 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_GOOD = {
-    "starting",
-    "connecting",
-    "receiving",
-    "measuring",
-    "listening",
-    "connected",
-    "delivering",
-    "idle",
-    "waiting",
-    "running",
-}
+_GOOD = frozenset(
+    [
+        "starting",
+        "connecting",
+        "receiving",
+        "measuring",
+        "listening",
+        "connected",
+        "delivering",
+        "idle",
+        "waiting",
+        "running",
+    ]
+)
+_SILENT_S = 10.0  # it writes every second
+_LITTLE_BYTES = 1_000_000
 _BROKER_NOTE = (
     "southbound.mqtt.broker: what devices published there and the broker acknowledged is the broker's "
     "until it hands it to us; {connection}. Its queue limits and its disk decide what survives there"
@@ -43,6 +47,8 @@ def _agent(status: Mapping[str, Any]) -> Iterator[str]:
         yield "no gateway has run with this data_dir; start it with: lamppost gateway run"
     elif status["state"] == "stopped":
         yield "the gateway is stopped; nodes and devices keep their readings. Start it with: lamppost gateway run"
+    elif status["state"] == "running" and status["age_s"] > _SILENT_S:
+        yield f"the gateway (pid {status['pid']}) has not written its status for {status['age_s']:.0f} s; see its log"
     elif status["state"] == "gone":
         yield f"the gateway (pid {status['pid']}) has ended without stopping; see its log, then start it again"
 
@@ -54,6 +60,9 @@ def _promise(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _disk(status: Mapping[str, Any]) -> Iterator[str]:
+    free_bytes = status.get("free_bytes")
+    if free_bytes is not None and free_bytes < _LITTLE_BYTES:
+        yield f"the disk under data_dir is full ({free_bytes} bytes left); free some space (df)"
     trouble = status.get("store", {}).get("trouble")
     if trouble and status["state"] == "running":
         yield f"nothing is being stored ({trouble}); nodes and devices keep their readings. Free some space (df)"

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from gateway import health, status_view
 from gateway.config import Config, add_config_argument, load
-from gateway.database import read_only
+from gateway.database import LOCK, read_only
+from gateway.identity.nodes import Nodes
 from gateway.outbox import backlog_of
 from gateway.outbox_ledger import audit_rows
 from gateway.store_errors import StoreError, translated
@@ -27,8 +28,7 @@ log = logging.getLogger(__name__)
 
 _FILE = "status.json"
 _PERIOD_S = 1.0
-_STALE_S = 10.0  # a machine under load may be late
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_LOCKS = Path("/proc/locks")  # rows such as "4: FLOCK ADVISORY WRITE 711 fe:01:2883608 0 EOF": proc(5)
 
 
 class StatusFile:
@@ -56,9 +56,7 @@ class StatusFile:
         content = {
             "state": state,
             "pid": os.getpid(),
-            "boot_id": _BOOT_ID.read_text().strip(),
             "written_at_s": round(time.time(), 3),
-            "since_boot_s": round(time.clock_gettime(time.CLOCK_BOOTTIME), 3),
             **self._last,
         }
         new = self._data_dir / f".{_FILE}.new"
@@ -113,20 +111,18 @@ def read_status(data_dir: Path) -> Status | None:
         content = json.loads((data_dir / _FILE).read_text())
     except (OSError, ValueError):
         return None
-    same_boot = content["boot_id"] == _BOOT_ID.read_text().strip()
-    since_s = time.clock_gettime(time.CLOCK_BOOTTIME) - content["since_boot_s"] if same_boot else float("inf")
-    alive = content["state"] == "running" and since_s < _STALE_S and _exists(content["pid"])
-    return Status(content=content, is_running=alive, age_s=max(0.0, time.time() - content["written_at_s"]))
+    is_running = content["state"] == "running" and _is_locked(data_dir / LOCK)
+    return Status(content=content, is_running=is_running, age_s=max(0.0, time.time() - content["written_at_s"]))
 
 
-def _exists(pid: int) -> bool:
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds the lock, from the kernel's list: trying to take it could get in a gateway's way."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        inode = path.stat().st_ino
+        rows = [line.split() for line in _LOCKS.read_text().splitlines()]
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    return any(row[1] == "FLOCK" and row[5].rpartition(":")[2] == str(inode) for row in rows if len(row) > 5)
 
 
 def overview(data_dir: Path) -> dict[str, Any]:
@@ -136,10 +132,20 @@ def overview(data_dir: Path) -> dict[str, Any]:
     if last and not last.is_running and content["state"] == "running":
         content["state"] = "gone"
     content["age_s"] = round(last.age_s, 1) if last else None
+    content["free_bytes"] = _free_bytes(data_dir)
     content.update(_stored(data_dir))
+    _name_heard(content, data_dir)
     content["problems"] = health.problems(content)
     content["notes"] = health.notes(content)
     return content
+
+
+def _free_bytes(data_dir: Path) -> int | None:
+    try:
+        disk = os.statvfs(data_dir)
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize
 
 
 def _stored(data_dir: Path) -> dict[str, Any]:
@@ -169,6 +175,18 @@ def _cities(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
 def _heard(db: sqlite3.Connection) -> list[dict[str, Any]]:
     rows = db.execute("SELECT node, epoch, heard_at_s FROM sessions ORDER BY heard_at_s DESC")
     return [{"node": node, "epoch": epoch, "heard_at_s": heard_at_s} for node, epoch, heard_at_s in rows]
+
+
+def _name_heard(content: Mapping[str, Any], data_dir: Path) -> None:
+    """Add to each node heard what people call it, and how it was heard last."""
+    nodes = Nodes(data_dir / "nodes")
+    nodes.load()
+    last = content.get("nodes", {}).get("heard", {})
+    for one in content["heard"]:
+        known = nodes.by_id.get(one["node"])
+        signal = last.get(one["node"], {})
+        one["alias"] = known.alias if known else None
+        one |= {name: signal.get(name) for name in ("bearer", "rssi_dbm", "snr_db")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -57,7 +57,10 @@ def _nodes(status: Mapping[str, Any], now_s: float) -> Iterator[str]:
     if not status["heard"]:
         yield "nodes: none heard yet"
     for node in status["heard"]:
-        yield f"node {node['node']}: heard {_ago(now_s - node['heard_at_s'])} ago, epoch {node['epoch']}"
+        name = f"{node['alias']} ({node['node']})" if node["alias"] else node["node"]
+        way = f" by {node['bearer']}" if node["bearer"] else ""
+        signal = f", {node['rssi_dbm']:.0f} dBm, SNR {node['snr_db']:.0f} dB" if node["rssi_dbm"] is not None else ""
+        yield f"node {name}: heard {_ago(now_s - node['heard_at_s'])} ago{way}{signal}, epoch {node['epoch']}"
 
 
 def _dropped(status: Mapping[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from boards import data as boards
 from firmware import config as node_config
+from firmware.section import ConfigError as NodeConfigError
 from gateway.errors import ConfigError, GatewayError
 from provisioning.enrol import EnrolError, nvs_of
 from provisioning.payload import node_files
@@ -52,7 +53,7 @@ def files_for(*, board: boards.Board, config: Mapping[str, object]) -> dict[str,
     """All files of a node by absolute path. Raises ConfigError for a setting that the firmware would refuse."""
     try:
         node_config.parse(dict(config))
-    except node_config.ConfigError as error:
+    except NodeConfigError as error:
         raise ConfigError(error.key, None, str(error).removeprefix(f"{error.key}: ")) from None
     return {
         **{path if path.startswith("/") else f"/{path}": content for path, content in node_files().items()},

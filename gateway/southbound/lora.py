@@ -92,7 +92,7 @@ class LoraRadio:
             "spreading_factor": self._config.spreading_factor,
             "duty": self._duty.status(),
             "acks_waiting": len(self._schedule),
-            "chip": self._counters,
+            "chip": dict(self._counters),
         }
 
     async def _open_and_serve(self, submissions: asyncio.TaskGroup) -> None:
