@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 DONE, FAILED, EDIT = 0, 1, 2
@@ -90,6 +91,7 @@ def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lamppost", description="Street sensors to city, with nothing lost in silence."
     )
+    parser.add_argument("--version", action="version", version=f"lamppost {metadata.version('lamppost')}")
     _add_debug(parser)
     top = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     groups: dict[str, Any] = {}

@@ -217,11 +217,11 @@ class Stage:
     def backlog(self) -> int:
         """Records that the gateway has and the city has not."""
         cities = self.gateway.status().get("cities", {})
-        return sum(int(city.get("backlog", 0)) for city in cities.values())
+        return sum(int(city.get("records", 0)) for city in cities.values())
 
     def signal_of(self, node: str) -> str:
         """How the gateway heard the node last, as text."""
-        seen = self.gateway.status().get("nodes", {}).get(node, {})
+        seen = self.gateway.status().get("nodes", {}).get("heard", {}).get(node, {})
         rssi_dbm, snr_db = seen.get("rssi_dbm"), seen.get("snr_db")
         return "-" if rssi_dbm is None else f"{rssi_dbm:.0f} dBm, SNR {snr_db:.0f} dB"
 

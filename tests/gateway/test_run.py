@@ -120,6 +120,19 @@ def test_node_enrolled_while_it_runs_is_heard_and_acked(agent: Agent, ports: tup
     assert counts(agent)["stored"] == 1
 
 
+def test_log_at_its_loudest_holds_no_key(tmp_path: Path, ports: tuple[int, int]) -> None:
+    text = 'log_level = "debug"\n' + settings(*ports)
+    enrolment = enrol(tmp_path / "data", alias="lamp-1")
+    with Agent(tmp_path, text) as agent:
+        send(ports[0], f"n/{enrolment.address}/up", SealedNode(enrolment).report())
+        send(ports[0], f"n/{enrolment.address}/up", b"\x51" + bytes(30))
+        assert agent.stop() == 0
+    log = agent.log.read_text()
+    assert "level=debug" in log
+    assert enrolment.root_key.hex() not in log
+    assert str(enrolment.root_key)[2:-1] not in log
+
+
 def test_renewed_key_is_taken_after_sighup(agent: Agent, ports: tuple[int, int], tmp_path: Path) -> None:
     enrol(agent.data_dir, alias="lamp-1")
     out = tmp_path / "bundle.json"
