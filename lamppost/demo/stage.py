@@ -229,6 +229,10 @@ class Stage:
         """Bytes to and from the city vanish; nobody is told."""
         self.relay.hold()
 
+    def wake_city(self) -> None:
+        """The end of silence: what was under way is cut off, and new connections pass."""
+        self.relay.release(drop_held=True)
+
     def refuse_city(self) -> None:
         """Connections to the city break, and new ones are refused."""
         self.relay.reset_all()
