@@ -40,7 +40,7 @@ class MqttSouthbound:
         example="/etc/lamppost/devices.crt",
     )
     access_file: Path | None = option(
-        "Who may connect: a line per device, its name and password hash. Without it: anyone (assurance none).",
+        "Who may connect: lines made by `lamppost gateway password`. Without it: anyone (assurance none).",
         default=None,
         example="/etc/lamppost/devices.access",
     )
