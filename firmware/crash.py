@@ -1,4 +1,4 @@
-"""Crashes in a row, kept in NVS: how long to wait before the next start, and when to stop trying for a while.
+"""Crashes in a row, counted in NVS: how long to wait before the next start, and when to stop trying for a while.
 
 A node that crashes at every start must neither lock a technician out nor wear its battery down in silence.
 """
@@ -12,46 +12,41 @@ _SAFE_AFTER = 5
 _LONGEST_S = 300
 _SAFE_MODE_S = 3_600
 FILE = "/crash.txt"
+ENTRY = "crashes"
 
 
-class Crashes:
-    """The count in NVS entry "crashes"."""
-
-    def __init__(self, nvs):
-        """`nvs` has the methods of esp32.NVS."""
-        self._nvs = nvs
-        try:
-            self.count = nvs.get_i32("crashes")
-        except OSError:
-            self.count = 0
-
-    def add(self):
-        """One more. Returns how many seconds to wait before starting again."""
-        self._set(self.count + 1)
-        return min(1 << min(self.count, 16), _LONGEST_S)
-
-    def forget(self):
-        """The node runs well."""
-        if self.count:
-            self._set(0)
-
-    def is_safe_mode_due(self):
-        """Whether to stay at the REPL for an hour. After it there is one more try before the next hour."""
-        if self.count < _SAFE_AFTER:
-            return False
-        self._set(_SAFE_AFTER - 2)  # the watchdog that ends the hour counts as one
-        return True
-
-    def _set(self, count):
-        self.count = count
-        try:
-            self._nvs.set_i32("crashes", count)
-            self._nvs.commit()
-        except OSError:
-            pass  # worn NVS must not be one more reason to crash
+def count(nvs):
+    """How many there were in a row."""
+    try:
+        return nvs.get_i32(ENTRY)
+    except OSError:
+        return 0
 
 
-def fall(error, crashes):
+def add(nvs):
+    """One more. Returns how many seconds to wait before starting again."""
+    crashes = count(nvs) + 1
+    _keep(nvs, crashes)
+    return min(1 << min(crashes, 16), _LONGEST_S)
+
+
+def is_safe_mode_due(nvs):
+    """Whether to stay at the REPL for an hour. After it there is one more try before the next hour."""
+    if count(nvs) < _SAFE_AFTER:
+        return False
+    _keep(nvs, _SAFE_AFTER - 2)  # the watchdog that ends the hour counts as one
+    return True
+
+
+def _keep(nvs, crashes):
+    try:
+        nvs.set_i32(ENTRY, crashes)
+        nvs.commit()
+    except OSError:
+        pass  # worn NVS must not be one more reason to crash
+
+
+def fall(error, nvs):
     """Say and keep what happened, wait, reset. Ctrl-C while it waits opens the REPL."""
     sys.print_exception(error)
     try:
@@ -59,8 +54,8 @@ def fall(error, crashes):
             sys.print_exception(error, file)
     except OSError:
         pass  # a full flash is perhaps what it crashed of
-    wait_s = crashes.add()
-    print("lamppost: crash %d in a row, reset in %d s; Ctrl-C opens the REPL" % (crashes.count, wait_s))
+    wait_s = add(nvs)
+    print("lamppost: crash %d in a row, reset in %d s; Ctrl-C opens the REPL" % (count(nvs), wait_s))
     try:
         time.sleep_ms(wait_s * 1000)
     except KeyboardInterrupt:

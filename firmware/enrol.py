@@ -3,6 +3,7 @@
 Run at provisioning, over the REPL; the application never loads it. What the entries mean is in settings.
 """
 
+from firmware.identity import load_history, read_blob, read_u32
 from firmware.settings import Settings
 
 
@@ -17,11 +18,11 @@ def enrol(nvs, *, key, address, node_id, epoch):
     Raises   SettingsError if NVS refuses; enrol again
     """
     settings = Settings(nvs)
-    counter = settings.read_u32("counter") or 0
+    counter = read_u32(nvs, "counter") or 0
     settings.erase("counter")
     settings.erase("key")
-    if str(settings.read_blob("id", 128) or b"", "utf-8") == node_id:
-        epoch = _close_before(settings, epoch)
+    if str(read_blob(nvs, "id", 128) or b"", "utf-8") == node_id:
+        epoch = _close_before(nvs, settings, epoch)
     else:  # another identity: what the old one closed is not this one's to tell
         settings.erase("closed")
         settings.erase("lost")
@@ -34,11 +35,11 @@ def enrol(nvs, *, key, address, node_id, epoch):
     return epoch
 
 
-def _close_before(settings, epoch):
+def _close_before(nvs, settings, epoch):
     """Close the epoch that a new enrolment ends. Returns the epoch to go on in: `epoch`, or higher."""
-    settings.load_history()
-    current = settings.read_u32("epoch")
+    load_history(nvs, settings)
+    current = read_u32(nvs, "epoch")
     if current is None:
         return epoch
-    settings.close(current, settings.read_u32("seq") or 0, is_known=False)
+    settings.close(current, read_u32(nvs, "seq") or 0, is_known=False)
     return max(epoch, current + 1)

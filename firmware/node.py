@@ -11,9 +11,7 @@ import machine
 
 from drivers import clock
 from firmware.bearer_error import BearerError
-from firmware.crash import fall
 from firmware.sample import reports_of
-from firmware.supply import fall_asleep
 from firmware.watchdog import Watchdog
 
 _TICK_MS = 200  # how soon an alarm interrupts the wait for the next report
@@ -28,12 +26,13 @@ class Node:
     """One node at work."""
 
     def __init__(self, parts, clock, watchdog):
-        """parts: an object with config, settings, state, archive, reporter, sampler, alarms, bearer, uptime, crashes
-        (firmware/start)."""
+        """parts: an object with config, settings, state, archive, reporter, sampler, alarms, bearer, uptime, and what
+        serve and supply want (firmware/start)."""
         self._config = parts.config
         self._parts = parts
         self._clock = clock
         self._watchdog = watchdog
+        self._is_sound = False  # it has run long enough to forget earlier crashes
         self._hurry = False  # an alarm, or its end, waits to be told
         self.counters = {"samples": 0, "samples_empty": 0, "bearer_failures": 0}
 
@@ -151,11 +150,14 @@ class Node:
             late = self._watchdog.feed()
             if late:
                 _say("%s has not come back; the watchdog will reset the node" % late)
-            if parts.uptime.seconds() > _SOUND_AFTER_S:
-                parts.crashes.forget()
+            if not self._is_sound and parts.uptime.seconds() > _SOUND_AFTER_S:
+                self._is_sound = True
+                parts.settings.erase("crashes")
             await self._clock.sleep_ms(2_000)
 
     async def _run_until_asleep(self):
+        from firmware.supply import fall_asleep
+
         parts, state = self._parts, self._parts.state
         while True:
             self._watchdog.promise("waking", _REPORT_LIMIT_S)
@@ -180,7 +182,9 @@ def serve(parts):
         _say("stopped by Ctrl-C, the REPL is open for an hour; machine.reset() starts the application")
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         watchdog.relax()
-        fall(error, parts.crashes)
+        from firmware.crash import fall
+
+        fall(error, parts.nvs)
 
 
 def _say(line):

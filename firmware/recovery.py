@@ -4,6 +4,7 @@ Runs once, before the application, and is then forgotten. Rules: design "Freshne
 """
 
 from firmware.archive import advance, drop_covered_loss
+from firmware.settings import COUNTER_BLOCK
 
 _CLOCK_SLACK_MS = 60_000
 
@@ -26,10 +27,17 @@ def close_what_disagrees(settings, journal):
         if told or run is not current:
             settings.close(run.epoch, run.end, is_known=False)
     if told:
-        settings.open_epoch(max(newest, settings.epoch) + 1)
+        open_epoch(settings, max(newest, settings.epoch) + 1)
         told += "; going on in epoch %d" % settings.epoch
     _finish_giving_up(settings, journal)
     return told
+
+
+def open_epoch(settings, epoch):
+    """Go on in `epoch`, from sequence 0. The one before must have been closed, so that a cut half-way shows."""
+    settings.write_u32("seq", 0)
+    settings.write_u32("epoch", epoch)
+    settings.epoch, settings.next_seq = epoch, 0
 
 
 def resume(settings, journal, state, slept_ms):
@@ -39,7 +47,9 @@ def resume(settings, journal, state, slept_ms):
         return None
     if not 0 <= slept_ms <= planned_ms + planned_ms // 8 + _CLOCK_SLACK_MS:
         return None  # RTC memory is older than it should be, or the clock was set
-    settings.resume_counter(state.next_counter)
+    if not settings.counter_end - COUNTER_BLOCK <= state.next_counter <= settings.counter_end:
+        return None
+    settings.next_counter = state.next_counter
     run = journal.run(settings.epoch)
     if run is not None and run.base <= state.acked_base <= run.end:
         run.base, run.bitmap = state.acked_base, state.acked_bitmap
@@ -49,9 +59,10 @@ def resume(settings, journal, state, slept_ms):
 
 
 def begin_boot(settings, journal, state):
-    """Number a new boot, and forget the last one's state but its airtime."""
+    """Number a new boot, above all that NVS and journal have seen, and forget the last one's state but its airtime."""
     state.begin()
-    settings.begin_boot(above=max([run.last_boot for run in journal.runs] or [0]))
+    settings.boot = max([settings.boot] + [run.last_boot for run in journal.runs]) + 1
+    settings.write_u32("boot", settings.boot)
 
 
 def _finish_giving_up(settings, journal):

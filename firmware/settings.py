@@ -14,7 +14,7 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
 
 A number is reserved here before it is used: sequences one by one (docs/decisions/0002), frame counters in blocks of
 256. After a power loss counters go on at the end of the block, so that none is used twice; firmware/rtc carries the
-exact one through deep sleep. Knows no journal and no frame.
+exact one through deep sleep. Reading all this at a start is identity's. Knows no journal and no frame.
 """
 
 import struct
@@ -23,14 +23,8 @@ SEQUENCE_BLOCK = 1  # docs/decisions/0002: with larger blocks a restored flash i
 COUNTER_BLOCK = 256
 LAST_COUNTER = 0xFFFFFFFF
 MAX_CLOSED = 32
-NAMESPACE = "lamppost"
 _KNOWN = 1
 _TOLD = 2
-_BLOB_MAX = 12 * MAX_CLOSED
-
-
-class NotEnrolled(Exception):
-    """The node has no usable identity: it must be enrolled (again). The message says why and what to do."""
 
 
 class SettingsError(Exception):
@@ -38,10 +32,10 @@ class SettingsError(Exception):
 
 
 class Settings:
-    """One node's durable numbers. Constructing it does nothing; `load` reads them."""
+    """One node's durable numbers, as identity.load read them."""
 
     def __init__(self, nvs):
-        """`nvs` has the methods of esp32.NVS."""
+        """`nvs` has the methods of esp32.NVS. Nothing is read."""
         self._nvs = nvs
         self.key = b""
         self.node_id = ""
@@ -53,41 +47,6 @@ class Settings:
         self.next_counter = 0
         self.closed = []  # [epoch, end, flags], oldest first
         self.lost = None  # (epoch, first, end, reason)
-
-    def load(self):
-        """Read everything. Raises NotEnrolled; a key without its epoch or counter is destroyed first."""
-        key = self.read_blob("key", 32)
-        epoch, counter = self.read_u32("epoch"), self.read_u32("counter")
-        if key is not None and (epoch is None or counter is None or len(key) != 32):
-            self.erase("key")
-            raise NotEnrolled(
-                "the key had no %s beside it, so it was destroyed: counters may have been used before; enrol this node "
-                "again: lamppost enrol" % ("counter" if epoch is not None else "epoch")
-            )
-        if key is None:
-            raise NotEnrolled("no key in NVS; enrol this node: lamppost enrol")
-        address = self.read_blob("address", 2)
-        if address is None or len(address) != 2:
-            raise NotEnrolled("no address beside the key in NVS; enrol this node again: lamppost enrol")
-        self.key = key
-        self.address = address[0] << 8 | address[1]
-        self.node_id = str(self.read_blob("id", 128) or b"", "utf-8")
-        self.epoch = epoch
-        self.next_seq = self.read_u32("seq") or 0
-        self.counter_end = self.next_counter = counter
-        self.boot = self.read_u32("boot") or 0
-        self.load_history()
-
-    def begin_boot(self, above=0):
-        """Number this boot: one more than the last, and more than `above` (what the journal has seen)."""
-        self.boot = max(self.boot, above) + 1
-        self.write_u32("boot", self.boot)
-
-    def resume_counter(self, next_counter):
-        """Go on inside the reserved block after deep sleep, at the exact counter that RTC memory kept."""
-        if not self.counter_end - COUNTER_BLOCK <= next_counter <= self.counter_end:
-            raise ValueError("counter %d does not lie in the block before %d" % (next_counter, self.counter_end))
-        self.next_counter = next_counter
 
     def take_counter(self):
         """Return a frame counter that was never returned before; its block is reserved first. Raises SettingsError."""
@@ -119,12 +78,6 @@ class Settings:
             self.closed.remove(told[0] if told else self.closed[0])
         self._save_closed()
 
-    def open_epoch(self, epoch):
-        """Go on in `epoch`, from sequence 0. The one before must have been closed, so that a cut half-way shows."""
-        self.write_u32("seq", 0)
-        self.write_u32("epoch", epoch)
-        self.epoch, self.next_seq = epoch, 0
-
     def closed_end(self, epoch):
         """The end that `epoch` was closed with, None if it was not."""
         for entry in self.closed:
@@ -151,32 +104,15 @@ class Settings:
         else:
             self.write("set_blob", "lost", struct.pack(">IIII", *lost))
 
-    def load_history(self):
-        blob = self.read_blob("closed", _BLOB_MAX) or b""
-        self.closed = [list(struct.unpack_from(">III", blob, at)) for at in range(0, len(blob) - 11, 12)]
-        blob = self.read_blob("lost", 16) or b""
-        self.lost = struct.unpack(">IIII", blob) if len(blob) == 16 else None
-
     def _save_closed(self):
         self.write("set_blob", "closed", b"".join(struct.pack(">III", *entry) for entry in self.closed))
 
-    def read_u32(self, name):
-        try:
-            return self._nvs.get_i32(name) & 0xFFFFFFFF
-        except OSError:
-            return None
-
-    def read_blob(self, name, limit):
-        buf = bytearray(limit)
-        try:
-            return bytes(buf[: self._nvs.get_blob(name, buf)])
-        except OSError:
-            return None
-
     def write_u32(self, name, value):
+        """Write an i32 entry with these 32 bits, durable when this returns. Raises SettingsError."""
         self.write("set_i32", name, value - (1 << 32) if value >> 31 else value)
 
     def write(self, method, name, value):
+        """Call the set_ method of NVS and commit. Raises SettingsError."""
         try:
             getattr(self._nvs, method)(name, value)
             self._nvs.commit()
@@ -184,6 +120,7 @@ class Settings:
             raise SettingsError("NVS refuses to write %r (%s); the flash may be worn out" % (name, error))
 
     def erase(self, name):
+        """Leave no entry of that name."""
         try:
             self._nvs.erase_key(name)
             self._nvs.commit()

@@ -16,9 +16,8 @@ import esp32
 import machine
 
 from drivers import clock
-from firmware.crash import Crashes, fall, stay_safe
+from firmware import crash, identity
 from firmware.rtc import RtcState
-from firmware.settings import NAMESPACE, NotEnrolled, Settings
 from firmware.uptime import Uptime
 
 CONFIG = "/config.json"
@@ -33,15 +32,15 @@ class Parts:
 def prepare():
     """Boot. Returns the parts of the application, or None where the REPL is to stay open. Crashes wait and reset."""
     parts = Parts()
-    parts.crashes = Crashes(esp32.NVS(NAMESPACE))
+    parts.nvs = esp32.NVS(identity.NAMESPACE)
     try:
         return parts if _make(parts) else None
     except KeyboardInterrupt:
         print("lamppost: stopped by Ctrl-C, the REPL is open; machine.reset() starts the application")
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
-        fall(error, parts.crashes)
+        crash.fall(error, parts.nvs)
     finally:
-        _forget("start")
+        _forget("crash", "identity", "start")
     return None
 
 
@@ -55,7 +54,7 @@ def _make(parts):
             _forget(*modules)
             if goes_on is False:
                 return False
-    except (ConfigError, NotEnrolled) as error:
+    except (ConfigError, identity.NotEnrolled) as error:
         print("lamppost:", error)
         print("lamppost: nothing is measured until then; the REPL is open")
         return False
@@ -82,9 +81,9 @@ def _may_start(parts):
         print("lamppost: Ctrl-C within %d s opens the REPL" % window_s)
         time.sleep_ms(window_s * 1000)
     if machine.reset_cause() == machine.WDT_RESET:
-        parts.crashes.add()
-    if parts.crashes.is_safe_mode_due():
-        stay_safe()
+        crash.add(parts.nvs)
+    if crash.is_safe_mode_due(parts.nvs):
+        crash.stay_safe()
         return False
     return True
 
@@ -95,8 +94,7 @@ def _load_numbers(parts):
     from firmware.journal import Journal
     from firmware.recovery import begin_boot, close_what_disagrees, resume
 
-    parts.settings = settings = Settings(esp32.NVS(NAMESPACE))
-    settings.load()
+    parts.settings = settings = identity.load(parts.nvs)
     cap = parts.config.journal_reports
     owner = hashlib.sha256(settings.node_id.encode()).digest()[:8]
     journal = Journal(JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
@@ -173,7 +171,7 @@ _STEPS = (
     (_load_files, ("config",)),
     (_may_start, ()),
     (_load_numbers, ("recovery",)),
-    (_open_devices, ()),
+    (_open_devices, ("supply",)),
     (_open_bearer, ("hardware",)),
     (_check, ("selftest",)),
 )

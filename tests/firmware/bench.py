@@ -7,7 +7,7 @@ the virtual board.
 import vfs
 
 from firmware.enrol import enrol
-from firmware.settings import Settings
+from firmware.identity import load
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT
 
 _BLOCK = 512
@@ -163,6 +163,4 @@ def enrolled(supply=None, *, epoch=1, root=ROOT):
 
 def settings_of(nvs):
     """Settings as they are after a start."""
-    settings = Settings(nvs)
-    settings.load()
-    return settings
+    return load(nvs)

@@ -9,11 +9,11 @@ import random
 from drivers.link.seal import aes_ecb
 from firmware.archive import Archive
 from firmware.enrol import enrol
+from firmware.identity import NotEnrolled
 from firmware.journal import Journal
-from firmware.recovery import close_what_disagrees
+from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
-from firmware.settings import NotEnrolled
 from firmware.uptime import Uptime
 from tests.firmware.bench import Clock, Flash, PowerCut, Supply, enrolled, settings_of
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT, Judge
@@ -57,7 +57,7 @@ class Life:
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
         close_what_disagrees(self.settings, self.journal)
         state = RtcState(Memory())
-        self.settings.begin_boot(max([run.last_boot for run in self.journal.runs] or [0]))
+        begin_boot(self.settings, self.journal, state)
         self.uptime = Uptime(self.clock)
         self.reporter = Reporter(
             self.archive, self.settings, state, self.uptime, max_frame=self.rng.choice((96, 120, 255)), aes=aes_ecb

@@ -6,7 +6,7 @@ from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
 from drivers.link.seal import aes_ecb
 from firmware.archive import Archive
 from firmware.journal import Journal
-from firmware.recovery import close_what_disagrees
+from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
@@ -45,7 +45,7 @@ class Bench:
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
         close_what_disagrees(self.settings, self.journal)
         self.state = RtcState(Memory())
-        self.settings.begin_boot(max([run.last_boot for run in self.journal.runs] or [0]))
+        begin_boot(self.settings, self.journal, self.state)
         self.uptime = Uptime(self.clock, phase_ms=0)
         self.reporter = Reporter(
             self.archive, self.settings, self.state, self.uptime, max_frame=self.max_frame, aes=aes_ecb

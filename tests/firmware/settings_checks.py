@@ -1,7 +1,8 @@
 """Rules of the numbers in NVS, whatever of it is missing. Run under MicroPython by test_rules."""
 
 from firmware.enrol import enrol
-from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, NotEnrolled, Settings, SettingsError
+from firmware.identity import NotEnrolled
+from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, Settings, SettingsError
 from tests.firmware.bench import Nvs, PowerCut, Supply, enrolled, settings_of
 from tests.firmware.judge import ADDRESS, NODE_ID
 
@@ -28,7 +29,7 @@ def refusal(call):
     """What a call says that it refuses with; None if it does not."""
     try:
         call()
-    except (NotEnrolled, SettingsError, ValueError) as error:
+    except (NotEnrolled, SettingsError) as error:
         return str(error)
     return None
 
@@ -36,7 +37,7 @@ def refusal(call):
 def what_is_erased_decides_whether_the_node_is_enrolled():
     for names, wanted in ERASED:
         nvs = enrolled()
-        settings_of(nvs).begin_boot()
+        nvs.set_i32("boot", 1)
         for name in names:
             nvs.entries.pop(name, None)
         said = refusal(lambda nvs=nvs: settings_of(nvs))
@@ -90,16 +91,6 @@ def a_cut_at_any_write_repeats_no_number():
             used.append(("seq", settings.take_seq()))
             used.append(("counter", settings.take_counter()))
         assert len(set(used)) == len(used), cut_at
-
-
-def rtc_memory_may_only_resume_inside_the_reserved_block():
-    for resumed, is_right in ((1, True), (COUNTER_BLOCK, True), (0, True), (COUNTER_BLOCK + 1, False)):
-        nvs = enrolled()
-        settings_of(nvs).take_counter()
-        settings = settings_of(nvs)
-        said = refusal(lambda settings=settings, resumed=resumed: settings.resume_counter(resumed))
-        assert (said is None) == is_right
-        assert settings.take_counter() == (resumed if is_right else COUNTER_BLOCK)
 
 
 def counters_past_the_31st_bit_are_kept_as_u32():
@@ -183,14 +174,6 @@ def the_list_of_closed_epochs_drops_told_ones_first():
     assert settings.closed_end(5) is None
     assert settings.closed_end(1) == 1
     assert len(settings.closed) == MAX_CLOSED
-
-
-def boots_are_numbered_up_and_above_what_the_journal_saw():
-    nvs = enrolled()
-    for above, wanted in ((0, 1), (0, 2), (9, 10), (0, 11)):
-        settings = settings_of(nvs)
-        settings.begin_boot(above)
-        assert settings.boot == wanted
 
 
 def constructing_settings_touches_nothing():
