@@ -158,10 +158,13 @@ def _check(parts):
 
 
 def _forget(*names):
-    """Take modules out of memory."""
+    """Take modules out of memory. A deleted entry of a dict keeps its value alive, so it is overwritten first."""
     package = sys.modules["firmware"]
     for name in names:
-        if sys.modules.pop("firmware." + name, None) is not None:
+        if "firmware." + name in sys.modules:
+            sys.modules["firmware." + name] = None
+            del sys.modules["firmware." + name]
+            setattr(package, name, None)
             delattr(package, name)
     gc.collect()
 
