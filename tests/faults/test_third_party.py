@@ -80,14 +80,18 @@ def publish_with_mosquitto(port: int, acknowledged: list[int], stop: threading.E
         value += 1
 
 
-async def fight(folder: Path, publish: Publish, *, kills: int, seed: int) -> tuple[set[int], set[int]]:
-    """(acknowledged, arrived) after `kills` deaths and a quiet end."""
+async def fight(
+    folder: Path, publish: Publish, *, kills: int, seed: int, mutant: str | None = None
+) -> tuple[set[int], set[int]]:
+    """(acknowledged, arrived) after `kills` deaths and a quiet end. For a mutant the city is away until then."""
     chance, acknowledged, arrivals = random.Random(seed), [], Arrivals("gw-1")
     (port,) = free_ports(1)
     with Broker() as broker:
         config = folder / "gateway.toml"
-        config.write_text(_TOML.format(folder=folder, port=port, city=broker.url))
-        gateway = GatewayProcess(config, folder / "data", folder / "gateway.log", command=CHILD)
+        away = "mqtt://127.0.0.1:1" if mutant else broker.url
+        config.write_text(_TOML.format(folder=folder, port=port, city=away))
+        command = (*CHILD, *(("--mutant", mutant) if mutant else ()))
+        gateway = GatewayProcess(config, folder / "data", folder / "gateway.log", command=command)
         stop = threading.Event()
         device = threading.Thread(target=publish, args=(port, acknowledged, stop))
         device.start()
@@ -95,6 +99,7 @@ async def fight(folder: Path, publish: Publish, *, kills: int, seed: int) -> tup
             async with subscribe(parse_endpoint("city", broker.url), "city/#", arrivals.add):
                 for index in range(kills):
                     await _die(gateway, folder, _spec(index, chance), chance)
+                config.write_text(_TOML.format(folder=folder, port=port, city=broker.url))
                 await gateway.start(extra=("--notes", str(folder / "notes")))
                 await asyncio.to_thread(_finish, device, stop)
                 await _until_all_arrived(acknowledged, arrivals)
@@ -152,3 +157,11 @@ async def test_what_a_device_was_acknowledged_is_at_the_city(tmp_path: Path, pub
     print(f"\n{publish.__name__}: {kills} kills, {len(acknowledged)} acknowledged, {len(acknowledged - arrived)} lost")
     assert acknowledged - arrived == set()
     assert len(acknowledged) > kills
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mutant", ["ack_before_commit", "no_fdatasync"])
+async def test_the_campaign_notices_a_broken_promise(tmp_path: Path, mutant: str) -> None:
+    acknowledged, arrived = await fight(tmp_path, publish_with_paho, kills=6, seed=1, mutant=mutant)
+    print(f"\n{mutant}: {len(acknowledged)} acknowledged, {len(acknowledged - arrived)} lost")
+    assert acknowledged - arrived
