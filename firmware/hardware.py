@@ -61,7 +61,7 @@ def open_radio(board):
         mosi=machine.Pin(bus["mosi"]),
         miso=machine.Pin(bus["miso"]),
     )
-    nss = machine.Pin(radio["nss"], machine.Pin.OUT, value=1, hold=False)  # held through deep sleep
+    nss = machine.Pin(radio["nss"], machine.Pin.OUT, value=1, hold=False)  # pyright: ignore[reportCallIssue]  the stubs lack hold
     return SX126x(
         spi,
         nss,

@@ -33,9 +33,9 @@ def load(nvs):
     settings.key = key
     settings.address = address[0] << 8 | address[1]
     settings.node_id = str(read_blob(nvs, "id", 128) or b"", "utf-8")
-    settings.epoch = epoch
+    settings.epoch = epoch  # pyright: ignore[reportAttributeAccessIssue]
     settings.next_seq = read_u32(nvs, "seq") or 0
-    settings.counter_end = settings.next_counter = counter
+    settings.counter_end = settings.next_counter = counter  # pyright: ignore[reportAttributeAccessIssue]
     settings.boot = read_u32(nvs, "boot") or 0
     load_history(nvs, settings)
     return settings

@@ -1,4 +1,4 @@
-"""`make bench`: one figure after the other, each measured by its own tool. Machines differ: compare ratios, not rates."""
+"""`make bench`: one figure after the other, each by its own tool. Machines differ: compare ratios, not rates."""
 
 from __future__ import annotations
 

@@ -346,7 +346,7 @@ class RemoteBoard:
         """The board's pins and chips, as in its /board.json."""
         import json
 
-        return json.loads(self.link.ask(_BOARD))
+        return json.loads(self.link.ask(_BOARD))  # pyright: ignore[reportArgumentType]
 
     def close(self):
         """End the connection; the chips stay as they are."""

@@ -78,7 +78,7 @@ def parse(frame):
         parsed.counter = int.from_bytes(frame[4:header_len], "big")
     else:
         if is_full:
-            parsed.epoch = int.from_bytes(frame[3:7], "big")
+            parsed.epoch = int.from_bytes(frame[3:7], "big")  # pyright: ignore[reportAttributeAccessIssue]
         parsed.counter = int.from_bytes(frame[header_len - (4 if is_full else 2) : header_len], "big")
     return parsed
 
