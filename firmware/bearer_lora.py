@@ -4,8 +4,8 @@ A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async e
 The gateway answers 2.0 s after the end of the uplink, on another frequency and with inverted IQ (docs/protocol.md).
 """
 
+from drivers.radio.duty import Meter
 from drivers.radio.lora import Channel, RadioError
-from drivers.radio.region import DutyLedger, band_of
 from firmware.bearer_error import BearerError
 
 _WINDOW_OPENS_MS = 1_980  # the gateway transmits at 2,000: 20 ms for two clocks and the chip to start
@@ -16,17 +16,17 @@ _SCANS = 4
 
 
 class LoraBearer:
-    """Sends sealed frames by radio. The ledger is told before each frame, so that no reset hides airtime."""
+    """Sends sealed frames by radio. The duty meter is told before each frame, so that no reset hides airtime."""
 
     def __init__(self, radio, lora, uptime, clock, state):
-        """lora: that section of the configuration. state: the RtcState, which keeps the ledger through resets."""
+        """lora: that section of the configuration. state: the RtcState, which keeps the airtime through resets."""
         self._radio = radio
         self._clock = clock
         self._uptime = uptime
         self._state = state
         modulation = (lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm, _PREAMBLE_SYMBOLS)
         self._up = Channel(lora.freq_hz, *modulation)
-        self._ledger = _restore_ledger(state.ledger, uptime.seconds(), self._up)
+        self._meter = _restore_meter(lora.allowance_us, state.airtime, uptime.seconds())
         self._down = Channel(lora.downlink_freq_hz, *modulation, invert_iq=True)
         self._window_ms = 20 + lora.listen_ms + _DETECT_SYMBOLS * self._down.symbol_us() // 1000
         self._buf = bytearray(_LONGEST_DOWNLINK)
@@ -44,9 +44,7 @@ class LoraBearer:
 
     def wait_s(self):
         """Seconds until the region allows the longest frame, 0 if now."""
-        return self._ledger.wait_s(
-            self._up.freq_hz, self._up.airtime_us(self.max_frame), self._uptime.seconds(), self._up.bandwidth_hz
-        )
+        return self._meter.wait_s(self._up.airtime_us(self.max_frame), self._uptime.seconds())
 
     async def ready(self):
         """Wait, within limits, until nobody else is heard sending on our channel. Raises BearerError."""
@@ -61,10 +59,8 @@ class LoraBearer:
 
     async def exchange(self, frame, take):
         """Transmit, then listen in the window. Returns whether take(downlink) said yes to one. Raises BearerError."""
-        self._ledger.record(
-            self._up.freq_hz, self._up.airtime_us(len(frame)), self._uptime.seconds(), self._up.bandwidth_hz
-        )
-        self._state.ledger = self._ledger.to_bytes()
+        self._meter.record(self._up.airtime_us(len(frame)), self._uptime.seconds())
+        self._state.airtime = self._meter.to_bytes()
         self._state.save()
         try:
             self._radio.use(self._up)
@@ -97,16 +93,15 @@ class LoraBearer:
         return False
 
 
-def _restore_ledger(saved, now_s, channel):
-    """The duty ledger from RTC memory; after a power loss one that takes three quarters of our hour as spent just now.
+def _restore_meter(allowance_us, saved, now_s):
+    """The duty meter from RTC memory; after a power loss one that takes three quarters of the hour as spent just now.
 
     All of it would silence a node for an hour after each brown-out; nothing would let a loose contact transmit without
     limit.
     """
+    meter = Meter(allowance_us, now_s)
     try:
-        return DutyLedger.from_bytes(saved, now_s)
+        meter.restore(saved, now_s)
     except ValueError:
-        ledger = DutyLedger(now_s)
-        spent_us = band_of(channel.freq_hz, channel.bandwidth_hz).allowance_us // 4 * 3
-        ledger.record(channel.freq_hz, spent_us, now_s, channel.bandwidth_hz)
-        return ledger
+        meter.record(allowance_us // 4 * 3, now_s)
+    return meter

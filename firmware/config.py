@@ -7,7 +7,7 @@ rule; an unknown key is named with the nearest one that exists. Pins are not her
 import json
 
 from drivers.radio.lora import Channel
-from drivers.radio.region import RegionError, band_of, check_power
+from drivers.radio.region import DutyLedger, RegionError, band_of, check_power
 from firmware.section import ConfigError, Section
 
 _REQUIRED = object()
@@ -209,7 +209,10 @@ def _check_channel(lora):
         band_of(lora.downlink_freq_hz, lora.bandwidth_hz)
         key = "lora.tx_power_dbm"
         check_power(lora.freq_hz, lora.tx_power_dbm, bandwidth_hz=lora.bandwidth_hz, antenna_dbi=lora.antenna_dbi)
-        Channel(lora.freq_hz, lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm)
+        channel = Channel(lora.freq_hz, lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm)
+        key = "lora.max_frame"
+        DutyLedger().wait_s(lora.freq_hz, channel.airtime_us(lora.max_frame), 0, lora.bandwidth_hz)
+        lora.allowance_us = band_of(lora.freq_hz, lora.bandwidth_hz).allowance_us  # of airtime per hour
     except (RegionError, ValueError) as error:
         raise ConfigError(key, str(error))
 

@@ -19,8 +19,6 @@ import os
 import struct
 from binascii import crc32
 
-from drivers.link import cbor
-
 MAGIC = b"LPJ1"
 HEADER_LEN = 24
 _RECORD_HEAD = ">BIIIB"
@@ -32,8 +30,6 @@ _SELF_DESCRIBING = 31
 class Entry:
     """One report as it was issued. `time_s` is the uptime of boot number `boot`."""
 
-    __slots__ = ("boot", "schema", "seq", "time_s", "values")
-
     def __init__(self, seq, boot, time_s, schema, values):
         self.seq = seq
         self.boot = boot
@@ -44,8 +40,6 @@ class Entry:
 
 class Run:
     """The segments of one epoch: first sequence of each, and the sequence after the last record."""
-
-    __slots__ = ("base", "bitmap", "end", "epoch", "firsts", "is_torn", "last_boot")
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -209,6 +203,8 @@ def unpack_header(header, epoch, first):
 def pack_record(entry):
     """One record, its CRC included."""
     if entry.schema == _SELF_DESCRIBING:
+        from drivers.link import cbor  # rare: not worth a node's memory at other times
+
         values = cbor.encode(entry.values)
     else:
         values = struct.pack(">%di" % len(entry.values), *entry.values)
@@ -226,6 +222,8 @@ def unpack_record(record):
         return None
     _, seq, boot, time_s, schema = struct.unpack(_RECORD_HEAD, record[:_RECORD_HEAD_LEN])
     if schema == _SELF_DESCRIBING:
+        from drivers.link import cbor
+
         values = cbor.decode(bytes(record[_RECORD_HEAD_LEN:end]))
     else:
         values = struct.unpack(">%di" % ((end - _RECORD_HEAD_LEN) >> 2), record[_RECORD_HEAD_LEN:end])

@@ -19,9 +19,8 @@ from drivers.link.frame import (
     reconstruct_counter,
     uplink_header,
 )
-from drivers.link.keys import DOWN, UP, derive, nonce
 from drivers.link.pack import pack
-from drivers.link.seal import Ccm
+from drivers.link.seal import nonce
 
 _REMEMBERED = 8  # uplinks that may still be answered
 _FULL_AGAIN = 16_384  # after so many counters or sequences without an ack the short forms come near their limit
@@ -32,8 +31,6 @@ _MAX_URGENT = 8
 
 class Sent:
     """An uplink that may be answered: its counter, and what an answer to it settles."""
-
-    __slots__ = ("counter", "endings", "is_answered", "is_full", "lost", "urgent_to")
 
     def __init__(self, counter, is_full, urgent_to, lost, endings):
         self.counter = counter
@@ -47,16 +44,15 @@ class Sent:
 class Reporter:
     """Builds uplinks and takes downlinks of one boot. Which frame answers which is its only memory besides `state`."""
 
-    def __init__(self, archive, settings, state, uptime, *, max_frame, aes):
-        """state: the RtcState of this boot, kept up to date here; aes(key) -> encrypt, as drivers.link.seal.aes_ecb."""
+    def __init__(self, archive, settings, state, uptime, *, max_frame, up, down):
+        """state: the RtcState of this boot, kept up to date here; up, down: (Ccm, iv) of the epoch's frame keys."""
         self._archive = archive
         self._settings = settings
         self._state = state
         self._uptime = uptime
         self._max_frame = max_frame
-        up_key, self._up_iv = derive(settings.key, settings.epoch, UP)
-        down_key, self._down_iv = derive(settings.key, settings.epoch, DOWN)
-        self._up, self._down = Ccm(aes(up_key)), Ccm(aes(down_key))
+        self._up, self._up_iv = up
+        self._down, self._down_iv = down
         self._sent = []
         self._urgent = []  # sequences of this boot, ascending
         self.counters = {"frames_sent": 0, "acks": 0}  # and the reasons of refused downlinks

@@ -11,7 +11,7 @@ from binascii import crc32
 _MAGIC = b"LPR1"
 _HEAD = ">4sIH"
 _HEAD_LEN = 10
-_COPY_LEN = 288  # state with the ledger of two sub-bands: a node transmits in one
+_COPY_LEN = 216
 _FIELDS = (
     "epoch",  # the frame counter and its block
     "next_counter",
@@ -39,14 +39,14 @@ _STATE_LEN = 4 * len(_FIELDS)
 
 
 class RtcState:
-    """The state as attributes named in _FIELDS, and `ledger`, the bytes of the duty ledger (b"" if unknown)."""
+    """The state as attributes named in _FIELDS, and `airtime`, the bytes of the duty meter (b"" if unknown)."""
 
     def __init__(self, memory):
         """`memory` is machine.RTC().memory: called with bytes it writes, without it returns what is there."""
         self._memory = memory
         self._sequence = 0
         self._image = bytearray(2 * _COPY_LEN)
-        self.ledger = b""
+        self.airtime = b""
         self.begin()
 
     def begin(self):
@@ -68,18 +68,18 @@ class RtcState:
         self._sequence, state = newest
         for name, value in zip(_FIELDS, struct.unpack(_STATE, state[:_STATE_LEN])):
             setattr(self, name, value)
-        self.ledger = state[_STATE_LEN:]
+        self.airtime = state[_STATE_LEN:]
         return True
 
     def save(self):
         """Write over the older copy."""
         self._sequence += 1
-        length = _STATE_LEN + len(self.ledger)
+        length = _STATE_LEN + len(self.airtime)
         at = _COPY_LEN * (self._sequence & 1)
         end = at + _HEAD_LEN + length
         struct.pack_into(_HEAD, self._image, at, _MAGIC, self._sequence, length)
         struct.pack_into(_STATE, self._image, at + _HEAD_LEN, *[getattr(self, name) for name in _FIELDS])
-        self._image[at + _HEAD_LEN + _STATE_LEN : end] = self.ledger
+        self._image[at + _HEAD_LEN + _STATE_LEN : end] = self.airtime
         struct.pack_into(">I", self._image, end, crc32(memoryview(self._image)[at:end]) & 0xFFFFFFFF)
         self._memory(self._image)
 

@@ -3,7 +3,6 @@
 Goes in: sensors by name. Comes out: {quantity: wire integer}, and from that (schema, values) pairs. Knows no journal.
 """
 
-from drivers.link import cbor
 from drivers.link.schema import SELF_DESCRIBING, fit
 from drivers.sensor.errors import SensorAbsent, SensorError
 
@@ -62,6 +61,8 @@ def reports_of(mantissas):
     if schema != SELF_DESCRIBING:
         return [(schema, values)]
     if len(mantissas) == 1:
+        from drivers.link import cbor
+
         return [(schema, values)] if len(cbor.encode(values)) <= _SELF_DESCRIBING_MAX else []
     parts = []
     for quantities in _QUANTITIES.values():

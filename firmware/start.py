@@ -40,7 +40,7 @@ def prepare():
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         crash.fall(error, parts.nvs)
     finally:
-        _forget("crash", "identity", "start")
+        _forget("firmware.crash", "firmware.identity", "firmware.start")
     return None
 
 
@@ -126,7 +126,6 @@ def _open_devices(parts):
 
 def _open_bearer(parts):
     """The bearer that the configuration names; the other one's modules are not loaded."""
-    from drivers.link.seal import aes_ecb
     from firmware import hardware
     from firmware.report import Reporter
 
@@ -141,7 +140,22 @@ def _open_bearer(parts):
         keepalive_s = min(max(60, 2 * config.report_s), 65_535)
         wlan = hardware.open_wlan()
         parts.bearer = MqttBearer(wlan, config.wifi, config.mqtt, uptime, clock, settings, keepalive_s=keepalive_s)
-    parts.reporter = Reporter(parts.archive, settings, state, uptime, max_frame=parts.bearer.max_frame, aes=aes_ecb)
+    up, down = _make_seals(settings.key, settings.epoch)
+    parts.reporter = Reporter(
+        parts.archive, settings, state, uptime, max_frame=parts.bearer.max_frame, up=up, down=down
+    )
+    radio = parts.board.get("radio") or {}
+    parts.board = {"vext": parts.board.get("vext"), "nss": radio.get("nss")}  # what supply wants; the rest is used
+
+
+def _make_seals(root, epoch):
+    """(Ccm, iv) for both directions."""
+    from drivers.link.keys import DOWN, UP, derive
+    from drivers.link.seal import Ccm, aes_ecb
+
+    up_key, up_iv = derive(root, epoch, UP)
+    down_key, down_iv = derive(root, epoch, DOWN)
+    return (Ccm(aes_ecb(up_key)), up_iv), (Ccm(aes_ecb(down_key)), down_iv)
 
 
 def _check(parts):
@@ -159,22 +173,22 @@ def _check(parts):
 
 def _forget(*names):
     """Take modules out of memory. A deleted entry of a dict keeps its value alive, so it is overwritten first."""
-    package = sys.modules["firmware"]
     for name in names:
-        if "firmware." + name in sys.modules:
-            sys.modules["firmware." + name] = None
-            del sys.modules["firmware." + name]
-            setattr(package, name, None)
-            delattr(package, name)
+        if name in sys.modules:
+            sys.modules[name] = None
+            del sys.modules[name]
+            package, _, name = name.rpartition(".")
+            setattr(sys.modules[package], name, None)
+            delattr(sys.modules[package], name)
     gc.collect()
 
 
 # What is done in which order, and the modules that nobody needs afterwards.
 _STEPS = (
-    (_load_files, ("config",)),
+    (_load_files, ("firmware.config", "drivers.radio.region")),
     (_may_start, ()),
-    (_load_numbers, ("recovery",)),
-    (_open_devices, ("supply",)),
-    (_open_bearer, ("hardware",)),
-    (_check, ("selftest",)),
+    (_load_numbers, ("firmware.recovery",)),
+    (_open_devices, ("firmware.supply",)),
+    (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
+    (_check, ("firmware.selftest",)),
 )

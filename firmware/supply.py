@@ -34,7 +34,7 @@ def _hold_radio(board):
     """Keep the radio's NSS high while the chip sleeps: an edge wakes the radio, and it draws 1.5 mA until morning."""
     import esp32
 
-    nss = (board.get("radio") or {}).get("nss")
+    nss = board["nss"]
     if nss is not None:
         machine.Pin(nss, machine.Pin.OUT, value=1, hold=True)
         esp32.gpio_deep_sleep_hold(True)

@@ -6,7 +6,6 @@ REPORT or URGENT frame, and how many reports it holds. The gateway's half is unp
 
 from drivers.link import schema as schemas
 from drivers.link.bits import BitWriter
-from drivers.link.cbor import encode
 from drivers.link.frame import FrameError
 
 MAX_REPORTS = 64
@@ -266,6 +265,8 @@ def _write_values(out, last, report):
 def _write_raw(out, report):
     values = report.values
     if report.schema == schemas.SELF_DESCRIBING:
+        from drivers.link.cbor import encode  # rare: not worth a node's memory at other times
+
         text = encode(values)
         if len(text) > 255:
             raise FrameError("out_of_range")

@@ -99,6 +99,14 @@ class Ccm:
             target[i] = source[i] ^ stream[at]
 
 
+def nonce(iv, counter):
+    """Return the 13-byte nonce of a frame: `iv` with `counter` (u32) added into its last four bytes by XOR."""
+    out = bytearray(iv)
+    for i in range(4):
+        out[12 - i] ^= (counter >> (8 * i)) & 0xFF
+    return bytes(out)
+
+
 def aes_ecb(key):
     """Return the `encrypt` that Ccm wants, on MicroPython's own AES."""
     import cryptolib  # only MicroPython has it

@@ -4,11 +4,8 @@ Integers only. Time comes from the caller (seconds of a clock that does not step
 Sources: ETSI EN 300 220-2 Annex B, ERC/REC 70-03 Annex 1; the sub-bands as in Semtech LoRa Basics Modem region_eu_868.
 """
 
-import struct
+from drivers.radio.duty import HOUR_S, METER_LEN, Meter
 
-HOUR_S = 3_600
-_BUCKET_S = 180  # a burst counts for up to one bucket longer than the hour: 5 % less than allowed, never more
-_BUCKETS = HOUR_S // _BUCKET_S + 1
 _EIRP_OVER_ERP_CENTI_DB = 215  # a dipole's gain, by definition of ERP
 
 
@@ -90,18 +87,15 @@ def check_power(freq_hz, tx_power_dbm, *, bandwidth_hz=125_000, antenna_dbi=2):
 
 
 class DutyLedger:
-    """Airtime spent in the last hour, per sub-band, in buckets of three minutes.
+    """Airtime spent in the last hour, per sub-band (drivers/radio/duty).
 
-    `now_s` is whole seconds of a clock that runs through deep sleep and is never set (on a node: its RTC since
-    power-on). Should it step back, no time is taken to have passed. A new ledger says nothing was sent; for a node that
-    lost power without a copy of its ledger use `unknown`; with a copy (say, in NVS) `from_bytes` is right too, because
-    the restarted clock makes time stand still.
+    A new ledger says nothing was sent; for a sender that lost power without a copy of its ledger use `unknown`; with a
+    copy (say, in a file) `from_bytes` is right too, because the restarted clock makes time stand still.
     """
 
     def __init__(self, now_s=0):
         self._now_s = now_s
-        self._bucket_at_s = now_s - now_s % _BUCKET_S  # when the newest bucket began
-        self._spent_us = {}  # index of a band in use -> list of buckets, newest first
+        self._meters = {}  # index of a band in use -> Meter
 
     @classmethod
     def unknown(cls, now_s=0, *, spent_permille=750):
@@ -112,14 +106,13 @@ class DutyLedger:
         """
         ledger = cls(now_s)
         for band in EU868:
-            ledger._buckets(band)[0] = band.allowance_us // 1_000 * spent_permille
+            ledger._meter(band).record(band.allowance_us // 1_000 * spent_permille, now_s)
         return ledger
 
     def may_transmit(self, freq_hz, airtime_us, now_s, bandwidth_hz=125_000):
         """Whether a frame of `airtime_us` may start now. Raises RegionError where nothing may ever be sent."""
         band = band_of(freq_hz, bandwidth_hz)
-        self._advance(now_s)
-        return self._spent(band) + airtime_us <= band.allowance_us
+        return self._meter(band).spent_us(now_s) + airtime_us <= band.allowance_us
 
     def wait_s(self, freq_hz, airtime_us, now_s, bandwidth_hz=125_000):
         """Seconds until such a frame may start, 0 if now. Raises RegionError if it is longer than the hour allows."""
@@ -129,87 +122,54 @@ class DutyLedger:
                 "a frame of %d ms is longer than the %d ms per hour that %s allows; use a lower spreading factor"
                 % (airtime_us // 1_000, band.allowance_us // 1_000, band.name)
             )
-        self._advance(now_s)
-        excess_us = self._spent(band) + airtime_us - band.allowance_us
-        if excess_us <= 0:
-            return 0
-        age = _BUCKETS  # the oldest buckets free their airtime first
-        while excess_us > 0:
-            age -= 1
-            excess_us -= self._buckets(band)[age]
-        return self._bucket_at_s + (_BUCKETS - age) * _BUCKET_S - self._now_s
+        return self._meter(band).wait_s(airtime_us, now_s)
 
     def require(self, freq_hz, airtime_us, now_s, bandwidth_hz=125_000):
         """Raise RegionError with the waiting time if the frame may not start now."""
         wait_s = self.wait_s(freq_hz, airtime_us, now_s, bandwidth_hz)
         if wait_s:
             band = band_of(freq_hz, bandwidth_hz)
+            spent_us = self._meter(band).spent_us(now_s)
             raise RegionError(
                 "%s allows %d ms of airtime per hour and %d ms are spent; a frame of %d ms may start in %d s"
-                % (band.name, band.allowance_us // 1_000, self._spent(band) // 1_000, airtime_us // 1_000, wait_s)
+                % (band.name, band.allowance_us // 1_000, spent_us // 1_000, airtime_us // 1_000, wait_s)
             )
 
     def record(self, freq_hz, airtime_us, now_s, bandwidth_hz=125_000):
         """Note a transmission. Call it before the frame starts, so that a reset in between errs on the safe side."""
-        self._advance(now_s)
-        self._buckets(band_of(freq_hz, bandwidth_hz))[0] += airtime_us
+        self._meter(band_of(freq_hz, bandwidth_hz)).record(airtime_us, now_s)
 
     def spent_us(self, freq_hz, now_s, bandwidth_hz=125_000):
         """Airtime that counts against the sub-band's hour now, in microseconds."""
-        self._advance(now_s)
-        return self._spent(band_of(freq_hz, bandwidth_hz))
+        return self._meter(band_of(freq_hz, bandwidth_hz)).spent_us(now_s)
 
     def to_bytes(self):
-        """The ledger for RTC memory: 6 bytes and 85 per sub-band in use, at most MAX_BYTES."""
-        used = [band for band in EU868 if self._spent(band)]
-        parts = [struct.pack(_HEAD_FORMAT, len(used), self._now_s, self._now_s - self._bucket_at_s)]
-        parts += [struct.pack(_BAND_FORMAT, band.index, *self._buckets(band)) for band in used]
-        return b"".join(parts)
+        """The ledger for a file: 2 bytes, and 90 per sub-band in use, at most MAX_BYTES."""
+        used = sorted(self._meters)
+        return bytes([_MARK, len(used)]) + b"".join([bytes([index]) + self._meters[index].to_bytes() for index in used])
 
     @classmethod
     def from_bytes(cls, data, now_s):
         """The ledger that `to_bytes` wrote, moved on to `now_s`. Raises ValueError for anything else: use `unknown`."""
         data = bytes(data)
-        if len(data) < _HEAD_LEN or data[0] > len(EU868) or len(data) != _HEAD_LEN + data[0] * _BAND_LEN:
+        if len(data) < 2 or data[0] != _MARK or len(data) != 2 + data[1] * _BAND_LEN:
             raise ValueError("not a duty ledger (%d bytes)" % len(data))
-        ledger = cls()
-        _, ledger._now_s, into_bucket_s = struct.unpack(_HEAD_FORMAT, data[:_HEAD_LEN])
-        if into_bucket_s >= _BUCKET_S:
-            raise ValueError("not a duty ledger (%d s into a bucket of %d s)" % (into_bucket_s, _BUCKET_S))
-        ledger._bucket_at_s = ledger._now_s - into_bucket_s
-        for at in range(_HEAD_LEN, len(data), _BAND_LEN):
-            index, *spent_us = struct.unpack(_BAND_FORMAT, data[at : at + _BAND_LEN])
-            if index >= len(EU868):
-                raise ValueError("not a duty ledger (sub-band %d)" % index)
-            ledger._spent_us[index] = spent_us
-        ledger._advance(now_s)
+        ledger = cls(now_s)
+        for at in range(2, len(data), _BAND_LEN):
+            if data[at] >= len(EU868):
+                raise ValueError("not a duty ledger (sub-band %d)" % data[at])
+            ledger._meter(EU868[data[at]]).restore(data[at + 1 : at + _BAND_LEN], now_s)
         return ledger
 
-    def _buckets(self, band):
-        return self._spent_us.setdefault(band.index, [0] * _BUCKETS)
-
-    def _spent(self, band):
-        return sum(self._spent_us.get(band.index, ()))
-
-    def _advance(self, now_s):
-        """Age the buckets to `now_s`. A clock that stepped back moves the origin and ages nothing."""
-        if now_s < self._now_s:
-            self._bucket_at_s = now_s - (self._now_s - self._bucket_at_s)
-        self._now_s = now_s
-        steps = (now_s - self._bucket_at_s) // _BUCKET_S
-        if steps <= 0:
-            return
-        self._bucket_at_s += steps * _BUCKET_S
-        for index, buckets in self._spent_us.items():
-            kept = buckets[: max(_BUCKETS - steps, 0)]
-            self._spent_us[index] = [0] * (_BUCKETS - len(kept)) + kept
+    def _meter(self, band):
+        if band.index not in self._meters:
+            self._meters[band.index] = Meter(band.allowance_us, self._now_s)
+        return self._meters[band.index]
 
 
-_HEAD_FORMAT = ">BIB"  # sub-bands in use, now, seconds into the newest bucket
-_HEAD_LEN = 6
-_BAND_FORMAT = ">B%dI" % _BUCKETS  # sub-band, microseconds per bucket
-_BAND_LEN = 1 + 4 * _BUCKETS
-MAX_BYTES = _HEAD_LEN + len(EU868) * _BAND_LEN
+_MARK = 0xD2  # of this format
+_BAND_LEN = 1 + METER_LEN
+MAX_BYTES = 2 + len(EU868) * _BAND_LEN
 
 
 def _mhz(freq_hz):

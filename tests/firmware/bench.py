@@ -6,6 +6,8 @@ the virtual board.
 
 import vfs
 
+from drivers.link.keys import DOWN, UP, derive
+from drivers.link.seal import Ccm, aes_ecb
 from firmware.enrol import enrol
 from firmware.identity import load
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT
@@ -164,3 +166,9 @@ def enrolled(supply=None, *, epoch=1, root=ROOT):
 def settings_of(nvs):
     """Settings as they are after a start."""
     return load(nvs)
+
+
+def seals(settings):
+    """The `up` and `down` that a Reporter wants."""
+    (up_key, up_iv), (down_key, down_iv) = (derive(settings.key, settings.epoch, way) for way in (UP, DOWN))
+    return {"up": (Ccm(aes_ecb(up_key)), up_iv), "down": (Ccm(aes_ecb(down_key)), down_iv)}

@@ -6,7 +6,6 @@
 import os
 import random
 
-from drivers.link.seal import aes_ecb
 from firmware.archive import Archive
 from firmware.enrol import enrol
 from firmware.identity import NotEnrolled
@@ -15,7 +14,7 @@ from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
-from tests.firmware.bench import Clock, Flash, PowerCut, Supply, enrolled, settings_of
+from tests.firmware.bench import Clock, Flash, PowerCut, Supply, enrolled, seals, settings_of
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT, Judge
 
 HARMS = ("cut", "erased", "restored", "nvs", "all")
@@ -60,7 +59,12 @@ class Life:
         begin_boot(self.settings, self.journal, state)
         self.uptime = Uptime(self.clock)
         self.reporter = Reporter(
-            self.archive, self.settings, state, self.uptime, max_frame=self.rng.choice((96, 120, 255)), aes=aes_ecb
+            self.archive,
+            self.settings,
+            state,
+            self.uptime,
+            max_frame=self.rng.choice((96, 120, 255)),
+            **seals(self.settings),
         )
 
     def measure(self):

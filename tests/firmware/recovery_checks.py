@@ -48,7 +48,7 @@ def asleep(nvs, memory, **changes):
         "acked_base": 2,
     }.items():
         setattr(state, name, changes.get(name, value))
-    state.ledger = b"ledger"
+    state.airtime = b"airtime"
     state.save()
 
 
@@ -66,7 +66,7 @@ def a_waking_goes_on_at_the_exact_counter_and_clock():
     assert uptime_ms == 1_060_250
     assert settings.take_counter() == 3
     assert journal.run(1).base == 2
-    assert state.ledger == b"ledger"
+    assert state.airtime == b"airtime"
 
 
 def memory_of_another_time_is_not_resumed():
@@ -124,7 +124,7 @@ def memory_that_holds_anything_is_empty():
     for data in (b"", bytes(10), bytes(2048), b"\xff" * 2048, bytes(range(256)) * 8, b"LPR1" * 512):
         state = RtcState(Memory(data))
         assert not state.load()
-        assert (state.epoch, state.boot, state.ledger) == (0, 0, b"")
+        assert (state.epoch, state.boot, state.airtime) == (0, 0, b"")
 
 
 def any_flipped_bit_costs_the_copy_it_is_in():
@@ -135,7 +135,7 @@ def any_flipped_bit_costs_the_copy_it_is_in():
         data[at] ^= 0x10
         state = RtcState(Memory(bytes(data)))
         if state.load():
-            assert (state.next_counter, state.uptime_s, state.ledger) == (3, 1000, b"ledger")
+            assert (state.next_counter, state.uptime_s, state.airtime) == (3, 1000, b"airtime")
 
 
 def a_new_boot_is_numbered_above_nvs_and_journal_and_keeps_only_the_airtime():
@@ -147,7 +147,7 @@ def a_new_boot_is_numbered_above_nvs_and_journal_and_keeps_only_the_airtime():
         state.load()
         begin_boot(settings, opened([(1, 0, in_journal)]), state)
         assert settings.boot == wanted == nvs.entries["boot"]
-        assert (state.uptime_s, state.acked_base, state.ledger) == (0, 0, b"ledger")
+        assert (state.uptime_s, state.acked_base, state.airtime) == (0, 0, b"airtime")
 
 
 # journal's records as (epoch, seq), NVS epoch and next sequence -> epoch to go on in, closed epochs (epoch, end)

@@ -3,14 +3,13 @@
 from drivers.link import frame as frames
 from drivers.link.ack import pack_ack
 from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
-from drivers.link.seal import aes_ecb
 from firmware.archive import Archive
 from firmware.journal import Journal
 from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
-from tests.firmware.bench import Clock, Flash, Supply, enrolled, settings_of
+from tests.firmware.bench import Clock, Flash, Supply, enrolled, seals, settings_of
 from tests.firmware.judge import ADDRESS, ROOT, Judge
 
 
@@ -48,7 +47,7 @@ class Bench:
         begin_boot(self.settings, self.journal, self.state)
         self.uptime = Uptime(self.clock, phase_ms=0)
         self.reporter = Reporter(
-            self.archive, self.settings, self.state, self.uptime, max_frame=self.max_frame, aes=aes_ecb
+            self.archive, self.settings, self.state, self.uptime, max_frame=self.max_frame, **seals(self.settings)
         )
 
     def measure(self, count=1, *, step_s=10):
