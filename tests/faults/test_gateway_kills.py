@@ -7,8 +7,6 @@ import pytest
 from tests.faults.campaign import Campaign, Count
 from tests.faults.gateway_child import POINTS
 
-pytestmark = [pytest.mark.serial]
-
 
 async def fight(folder: Path, *, kills: int, seed: int, nodes: int, mutant: str | None = None) -> Count:
     """`kills` deaths: at each boundary in turn, every third at a random moment."""
