@@ -7,7 +7,6 @@ import pytest
 
 from tests.faults.campaign import Campaign, Count
 
-
 FAULTS = ("cut", "cut", "erased", "cut", "restored", "cut", "nvs")
 _ALIVE_WITHIN_S = 45.0
 

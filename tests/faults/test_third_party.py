@@ -22,7 +22,6 @@ from tests.faults import unsynced
 from tests.faults.campaign import CHILD
 from tests.faults.gateway_child import POINTS
 
-
 _TOML = """\
 [gateway]
 id = "gw-1"
