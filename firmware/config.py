@@ -8,7 +8,8 @@ import json
 
 from drivers.radio.lora import Channel
 from drivers.radio.region import DutyLedger, RegionError, band_of, check_power
-from firmware.section import ConfigError, Section
+from firmware.config_error import ConfigError
+from firmware.section import Section
 
 _REQUIRED = object()
 
@@ -99,9 +100,9 @@ def parse(raw):
     values["alarms"] = [_parse_alarm(raw, at) for at, raw in enumerate(values["alarms"])]
     for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT)):
         if values[name] is not None:
-            values[name] = Section(_check_table(values[name], table, name + "."))
+            values[name] = _section(_check_table(values[name], table, name + "."))
     if values["bearer"] == "lora":
-        values["lora"] = values["lora"] or Section(_check_table({}, _LORA, "lora."))
+        values["lora"] = values["lora"] or _section(_check_table({}, _LORA, "lora."))
         _check_channel(values["lora"])
     else:
         for name in ("wifi", "mqtt"):
@@ -109,7 +110,14 @@ def parse(raw):
                 raise ConfigError(name, "is missing, and bearer is 'mqtt'")
     if values["retry_max_s"] < values["retry_s"]:
         raise ConfigError("retry_max_s", "must not be below retry_s, %d" % values["retry_s"])
-    return Section(values)
+    return _section(values)
+
+
+def _section(values):
+    section = Section()
+    for name in values:
+        setattr(section, name, values[name])
+    return section
 
 
 def _check_table(raw, table, path):
@@ -173,7 +181,7 @@ def _parse_sensor(raw, at):
     for point in values.get("points", ()):
         if not (isinstance(point, list) and len(point) == 2 and all(isinstance(number, int) for number in point)):
             raise ConfigError(path + ".points", "%r: must be [microvolts, millimetres], whole numbers" % (point,))
-    return Section(values)
+    return _section(values)
 
 
 def _parse_alarm(raw, at):
@@ -195,7 +203,7 @@ def _parse_alarm(raw, at):
     if (above is not None and clear > above) or (below is not None and clear < below):
         raise ConfigError(path + ".clear", "%r lies on the alarm's own side of %r" % (clear, limit))
     scale = ALARM_SCALES[quantity]
-    return Section(
+    return _section(
         {"quantity": quantity, "is_above": below is None, "limit": round(limit * scale), "clear": round(clear * scale)}
     )
 

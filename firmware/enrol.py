@@ -4,6 +4,7 @@ Run at provisioning, over the REPL; the application never loads it. What the ent
 """
 
 from firmware.identity import load_history, read_blob, read_u32
+from firmware.recovery import close
 from firmware.settings import Settings
 
 
@@ -41,5 +42,5 @@ def _close_before(nvs, settings, epoch):
     current = read_u32(nvs, "epoch")
     if current is None:
         return epoch
-    settings.close(current, read_u32(nvs, "seq") or 0, is_known=False)
+    close(settings, current, read_u32(nvs, "seq") or 0, is_known=False)
     return max(epoch, current + 1)

@@ -7,7 +7,7 @@ import json
 
 import machine
 
-from firmware.section import ConfigError
+from firmware.config_error import ConfigError
 
 
 def load_board(path):
@@ -42,7 +42,7 @@ def open_sensors(board, wanted):
 
 def open_radio(board):
     """The LoRa radio of the board. Raises ConfigError if it has none we can drive."""
-    from drivers.radio.sx126x import SX126x
+    from drivers.radio.sx126x_transceiver import Transceiver
 
     radio = board.get("radio")
     if not radio or not str(radio.get("chip")).startswith("sx126"):
@@ -62,7 +62,7 @@ def open_radio(board):
         miso=machine.Pin(bus["miso"]),
     )
     nss = machine.Pin(radio["nss"], machine.Pin.OUT, value=1, hold=False)  # pyright: ignore[reportCallIssue]  the stubs lack hold
-    return SX126x(
+    return Transceiver(
         spi,
         nss,
         machine.Pin(radio["reset"], machine.Pin.OUT, value=1),

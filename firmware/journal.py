@@ -55,27 +55,13 @@ class Journal:
     """The segments on flash of all epochs that are not drained."""
 
     def __init__(self, folder, owner, *, segment_records=64):
-        """`folder` need not exist; `owner` is 8 bytes."""
+        """`owner` is 8 bytes. Nothing is read: journal_scan finds what is on flash."""
         self._folder = folder
         self._owner = owner
         self._segment_records = segment_records
         self._buf = bytearray(_MAX_RECORD)
         self.runs = []  # oldest epoch first
-        self.segments_foreign = 0  # another node's
-        self.segments_damaged = 0  # header unreadable, deleted
-        self.records_damaged = 0  # CRC wrong, skipped
-
-    def open(self):
-        """Find what is on flash. Reads every header, and the records of the last segment of each epoch."""
-        try:
-            os.mkdir(self._folder)
-        except OSError:
-            pass  # it is there
-        self.runs = []
-        for epoch, first in sorted(filter(None, map(parse_name, os.listdir(self._folder)))):
-            self._admit(epoch, first)
-        for run in self.runs:
-            self._find_end(run)
+        self.records_damaged = 0  # CRC wrong, skipped; counted at each reading
 
     def run(self, epoch):
         """The run of `epoch`, None if nothing of it is on flash."""
@@ -97,7 +83,7 @@ class Journal:
         if is_new:
             data = pack_header(epoch, first, self._owner) + data
         run.is_torn = True
-        with open(self._path(epoch, first), "wb" if is_new else "ab") as segment:
+        with open(self.path(epoch, first), "wb" if is_new else "ab") as segment:
             segment.write(data)
         run.is_torn = False
         if is_new:
@@ -109,7 +95,7 @@ class Journal:
         """Yield the entries of `run` from sequence `first` on. Close the generator, it holds a file."""
         for at in range(len(run.firsts)):
             if at + 1 == len(run.firsts) or run.firsts[at + 1] > first:
-                for entry in self._segment_entries(run.epoch, run.firsts[at]):
+                for entry in self.segment_entries(run.epoch, run.firsts[at]):
                     if entry.seq >= first:
                         yield entry
 
@@ -130,37 +116,10 @@ class Journal:
         """The sequence after the last one that the oldest segment of `run` may hold."""
         return self._segment_end(run)
 
-    def _admit(self, epoch, first):
-        """Put one segment into its run, if it is whole and ours."""
-        path = self._path(epoch, first)
-        with open(path, "rb") as segment:
-            header = segment.read(HEADER_LEN)
-        owner = unpack_header(header, epoch, first)
-        if owner is None:
-            self.segments_damaged += 1  # cut before its first record, or worn
-            os.remove(path)
-        elif owner != self._owner:
-            self.segments_foreign += 1
-        else:
-            run = self.run(epoch)
-            if run is None:
-                run = Run(epoch)
-                run.base = first
-                self.runs.append(run)
-            run.firsts.append(first)
-
-    def _find_end(self, run):
-        run.end = run.firsts[-1]
-        damaged_before = self.records_damaged
-        for entry in self._segment_entries(run.epoch, run.firsts[-1]):
-            run.end = entry.seq + 1
-            run.last_boot = max(run.last_boot, entry.boot)
-        run.is_torn = self.records_damaged > damaged_before
-
-    def _segment_entries(self, epoch, first):
+    def segment_entries(self, epoch, first):
         """Yield the whole records of one segment."""
         buf = memoryview(self._buf)
-        with open(self._path(epoch, first), "rb") as segment:
+        with open(self.path(epoch, first), "rb") as segment:
             segment.read(HEADER_LEN)
             while True:
                 if segment.readinto(buf[:1]) != 1:
@@ -179,10 +138,11 @@ class Journal:
         return run.firsts[1] if len(run.firsts) > 1 else run.end
 
     def _delete_oldest(self, run):
-        os.remove(self._path(run.epoch, run.firsts[0]))
+        os.remove(self.path(run.epoch, run.firsts[0]))
         del run.firsts[0]
 
-    def _path(self, epoch, first):
+    def path(self, epoch, first):
+        """Where a segment is."""
         return "%s/%08x-%08x" % (self._folder, epoch, first)
 
 
@@ -190,14 +150,6 @@ def pack_header(epoch, first, owner):
     """The first 24 bytes of a segment."""
     header = struct.pack(">4sII8s", MAGIC, epoch, first, owner)
     return header + struct.pack(">I", crc32(header) & 0xFFFFFFFF)
-
-
-def unpack_header(header, epoch, first):
-    """The owner of a segment whose header is whole and says the same as its name, else None."""
-    if len(header) < HEADER_LEN or header[:20] + struct.pack(">I", crc32(header[:20]) & 0xFFFFFFFF) != header[:24]:
-        return None
-    magic, its_epoch, its_first, owner = struct.unpack(">4sII8s", header[:20])
-    return owner if (magic, its_epoch, its_first) == (MAGIC, epoch, first) else None
 
 
 def pack_record(entry):
@@ -228,13 +180,3 @@ def unpack_record(record):
     else:
         values = struct.unpack(">%di" % ((end - _RECORD_HEAD_LEN) >> 2), record[_RECORD_HEAD_LEN:end])
     return Entry(seq, boot, time_s, schema, values)
-
-
-def parse_name(name):
-    """(epoch, first) of a segment's name, None for other files."""
-    try:
-        if len(name) == 17 and name[8] == "-":
-            return int(name[:8], 16), int(name[9:], 16)
-    except ValueError:
-        pass
-    return None

@@ -1,6 +1,7 @@
 """The journal in a flash image, read on the host: what was issued, and the entries. A node never loads it."""
 
-from firmware.journal import HEADER_LEN, parse_name, unpack_header, unpack_record
+from firmware.journal import HEADER_LEN, unpack_record
+from firmware.journal_scan import parse_name, unpack_header
 
 
 def issued(files):

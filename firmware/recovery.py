@@ -4,7 +4,7 @@ Runs once, before the application, and is then forgotten. Rules: design "Freshne
 """
 
 from firmware.archive import advance, drop_covered_loss
-from firmware.settings import COUNTER_BLOCK
+from firmware.settings import COUNTER_BLOCK, KNOWN, MAX_CLOSED, TOLD
 
 _CLOCK_SLACK_MS = 60_000
 
@@ -22,15 +22,28 @@ def close_what_disagrees(settings, journal):
     elif end != settings.next_seq:
         told = "journal of epoch %d ends at %d, %d are reserved" % (settings.epoch, end, settings.next_seq)
     if told:
-        settings.close(settings.epoch, max(end, settings.next_seq), is_known=False)
+        close(settings, settings.epoch, max(end, settings.next_seq), is_known=False)
     for run in journal.runs:
         if told or run is not current:
-            settings.close(run.epoch, run.end, is_known=False)
+            close(settings, run.epoch, run.end, is_known=False)
     if told:
         open_epoch(settings, max(newest, settings.epoch) + 1)
         told += "; going on in epoch %d" % settings.epoch
     _finish_giving_up(settings, journal)
     return told
+
+
+def close(settings, epoch, end, *, is_known):
+    """Note that `epoch` is closed: no sequence from `end` on was issued; `is_known` if all below were."""
+    closed = settings.closed
+    if settings.closed_end(epoch) is not None:
+        return
+    closed.append([epoch, end, KNOWN if is_known else 0])
+    closed.sort()
+    while len(closed) > MAX_CLOSED:
+        told = [entry for entry in closed if entry[2] & TOLD]
+        closed.remove(told[0] if told else closed[0])
+    settings.save_closed()
 
 
 def open_epoch(settings, epoch):

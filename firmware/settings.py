@@ -9,7 +9,7 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
   seq      i32   every sequence of the epoch below it may be in use       | a key without a counter is destroyed
   counter  i32   every frame counter below it may be in use              /
   boot     i32   number of the latest boot
-  closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (_KNOWN, _TOLD); oldest first, at most 32
+  closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (KNOWN, TOLD); oldest first, at most 32
   lost     blob  16 bytes: epoch, first, end, reason of the reports given up that the gateway has not acknowledged
 
 A number is reserved here before it is used: sequences one by one (docs/decisions/0002), frame counters in blocks of
@@ -23,8 +23,8 @@ SEQUENCE_BLOCK = 1  # docs/decisions/0002: with larger blocks a restored flash i
 COUNTER_BLOCK = 256
 LAST_COUNTER = 0xFFFFFFFF
 MAX_CLOSED = 32
-_KNOWN = 1
-_TOLD = 2
+KNOWN = 1
+TOLD = 2
 
 
 class SettingsError(Exception):
@@ -67,17 +67,6 @@ class Settings:
         self.next_seq = seq + SEQUENCE_BLOCK
         return seq
 
-    def close(self, epoch, end, *, is_known):
-        """Note that `epoch` is closed: no sequence from `end` on was issued; `is_known` if all below were."""
-        if self.closed_end(epoch) is not None:
-            return
-        self.closed.append([epoch, end, _KNOWN if is_known else 0])
-        self.closed.sort()
-        while len(self.closed) > MAX_CLOSED:
-            told = [entry for entry in self.closed if entry[2] & _TOLD]
-            self.closed.remove(told[0] if told else self.closed[0])
-        self._save_closed()
-
     def closed_end(self, epoch):
         """The end that `epoch` was closed with, None if it was not."""
         for entry in self.closed:
@@ -87,14 +76,14 @@ class Settings:
 
     def untold(self):
         """Closed epochs whose end the gateway has not acknowledged: (epoch, end, is_known), oldest first."""
-        return [(epoch, end, bool(flags & _KNOWN)) for epoch, end, flags in self.closed if not flags & _TOLD]
+        return [(epoch, end, bool(flags & KNOWN)) for epoch, end, flags in self.closed if not flags & TOLD]
 
     def mark_told(self, epochs):
         """The gateway has acknowledged how these epochs ended."""
         for entry in self.closed:
             if entry[0] in epochs:
-                entry[2] |= _TOLD
-        self._save_closed()
+                entry[2] |= TOLD
+        self.save_closed()
 
     def set_lost(self, lost):
         """Keep (epoch, first, end, reason) of reports given up until the gateway has acknowledged it; None then."""
@@ -104,7 +93,8 @@ class Settings:
         else:
             self.write("set_blob", "lost", struct.pack(">IIII", *lost))
 
-    def _save_closed(self):
+    def save_closed(self):
+        """Write `closed`. Raises SettingsError."""
         self.write("set_blob", "closed", b"".join(struct.pack(">III", *entry) for entry in self.closed))
 
     def write_u32(self, name, value):

@@ -17,7 +17,6 @@ import machine
 
 from drivers import clock
 from firmware import crash, identity
-from firmware.rtc import RtcState
 from firmware.uptime import Uptime
 
 CONFIG = "/config.json"
@@ -40,13 +39,13 @@ def prepare():
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         crash.fall(error, parts.nvs)
     finally:
-        _forget("firmware.crash", "firmware.identity", "firmware.start")
+        _forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start")
     return None
 
 
 def _make(parts):
     """Do all steps, each with its own modules. False if one of them said why the application cannot run."""
-    from firmware.section import ConfigError
+    from firmware.config_error import ConfigError
 
     try:
         for step, modules in _STEPS:
@@ -91,20 +90,23 @@ def _may_start(parts):
 def _load_numbers(parts):
     """NVS, journal and RTC memory, in agreement; and the clock of this boot."""
     from firmware.archive import Archive
-    from firmware.journal import Journal
+    from firmware.journal_scan import open_journal
     from firmware.recovery import begin_boot, close_what_disagrees, resume
+    from firmware.rtc_load import load_state
 
     parts.settings = settings = identity.load(parts.nvs)
     cap = parts.config.journal_reports
     owner = hashlib.sha256(settings.node_id.encode()).digest()[:8]
-    journal = Journal(JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
-    journal.open()
+    journal, found = open_journal(JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
+    if found.segments_foreign:
+        print("lamppost: %d journal segments of another node id are kept, not sent" % found.segments_foreign)
     parts.archive = Archive(settings, journal, cap=cap)
     told = close_what_disagrees(settings, journal)
     if told:
         print("lamppost:", told)
-    parts.state = state = RtcState(machine.RTC().memory)
-    slept_ms = time.time_ns() // 1_000_000 - (state.asleep_at_s * 1000 + state.asleep_at_ms) if state.load() else -1
+    state, is_found = load_state(machine.RTC().memory)
+    parts.state = state
+    slept_ms = time.time_ns() // 1_000_000 - (state.asleep_at_s * 1000 + state.asleep_at_ms) if is_found else -1
     uptime_ms = resume(settings, journal, state, slept_ms) if parts.woke else None
     if uptime_ms is None:
         begin_boot(settings, journal, state)
@@ -187,8 +189,8 @@ def _forget(*names):
 _STEPS = (
     (_load_files, ("firmware.config", "drivers.radio.region")),
     (_may_start, ()),
-    (_load_numbers, ("firmware.recovery",)),
+    (_load_numbers, ("firmware.recovery", "firmware.journal_scan", "firmware.rtc_load")),
     (_open_devices, ("firmware.supply",)),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
-    (_check, ("firmware.selftest",)),
+    (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
 )

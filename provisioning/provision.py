@@ -15,7 +15,7 @@ from typing import Protocol
 
 from boards import data as boards
 from firmware import config as node_config
-from firmware.section import ConfigError as NodeConfigError
+from firmware.config_error import ConfigError as NodeConfigError
 from gateway.errors import ConfigError, GatewayError
 from provisioning.enrol import EnrolError, nvs_of
 from provisioning.payload import node_files

@@ -6,7 +6,6 @@ sx126x puts transmitting and receiving on top. Source: Semtech SX1261/2 datashee
 from drivers import clock as system_clock
 from drivers.constant import const
 from drivers.radio.lora import Channel, RadioError
-from drivers.radio.sx126x_bringup import TCXO_START_MS, TCXO_VOLTS, bring_up
 from drivers.radio.sx126x_chip import Chip
 
 # A flag that is not in the mask never shows, not even in GetIrqStatus (13.3.1): each that sx126x asks for is here.
@@ -50,6 +49,8 @@ class Lifecycle:
         dcdc        whether the board has the inductor of the DC-DC converter
         Raises      ValueError, naming the argument
         """
+        from drivers.radio.sx126x_bringup import TCXO_START_MS, TCXO_VOLTS
+
         if tcxo_v is not None and tcxo_v not in TCXO_VOLTS:
             raise ValueError("tcxo_v = %r: must be one of %s" % (tcxo_v, ", ".join(map(str, TCXO_VOLTS))))
         if chip not in ("sx1261", "sx1262"):
@@ -144,6 +145,8 @@ class Lifecycle:
             return False
 
     async def _set_up(self):
+        from drivers.radio.sx126x_bringup import bring_up  # a node forgets that module once the radio works
+
         self._applied = None
         self._image_freq_hz = 0
         self._phantoms = 0

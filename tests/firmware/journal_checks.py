@@ -2,8 +2,9 @@
 
 import os
 
-from firmware.journal import Entry, Journal
+from firmware.journal import Entry
 from firmware.journal_image import issued, records
+from firmware.journal_scan import open_journal
 
 OWNER = b"ownerown"
 
@@ -24,17 +25,14 @@ def entry(seq, *, boot=1, schema=3, values=None):
 
 
 def written(folder, count, *, segment_records=8, epoch=1, first=0):
-    journal = Journal(fresh(folder) if epoch == 1 else folder, OWNER, segment_records=segment_records)
-    journal.open()
+    journal, _ = open_journal(fresh(folder) if epoch == 1 else folder, OWNER, segment_records=segment_records)
     for seq in range(first, first + count):
         journal.append(epoch, entry(seq))
     return journal
 
 
-def opened(folder, *, owner=OWNER):
-    journal = Journal(folder, owner, segment_records=8)
-    journal.open()
-    return journal
+def opened(folder):
+    return open_journal(folder, OWNER, segment_records=8)[0]
 
 
 def seqs(journal, epoch, first=0):
@@ -100,8 +98,8 @@ def a_segment_cut_in_its_header_is_deleted(folder):
     for length in (0, 1, 23):
         written(folder, 9)
         cut(folder + "/00000001-00000008", length)
-        journal = opened(folder)
-        assert (journal.run(1).end, journal.segments_damaged) == (8, 1)
+        journal, found = open_journal(folder, OWNER)
+        assert (journal.run(1).end, found.segments_damaged) == (8, 1)
         assert len(os.listdir(folder)) == 1
 
 
@@ -123,9 +121,9 @@ def a_flipped_length_costs_at_most_the_rest_of_its_segment(folder):
 
 def another_nodes_journal_is_kept_and_not_ours(folder):
     written(folder, 5)
-    journal = opened(folder, owner=b"stranger")
+    journal, found = open_journal(folder, b"stranger")
     assert journal.runs == []
-    assert journal.segments_foreign == 1
+    assert found.segments_foreign == 1
     assert seqs(opened(folder), 1) == [0, 1, 2, 3, 4]
 
 
@@ -134,8 +132,8 @@ def other_files_are_passed_over(folder):
     for name in ("notes.txt", "00000001-0000000", "0000000x-00000000", "00000001_00000000"):
         with open(folder + "/" + name, "w") as file:
             file.write("x")
-    journal = opened(folder)
-    assert (seqs(journal, 1), journal.segments_damaged) == ([0, 1], 0)
+    journal, found = open_journal(folder, OWNER)
+    assert (seqs(journal, 1), found.segments_damaged) == ([0, 1], 0)
 
 
 def trimming_deletes_whole_segments_and_keeps_the_last(folder):

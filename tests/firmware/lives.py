@@ -9,7 +9,7 @@ import random
 from firmware.archive import Archive
 from firmware.enrol import enrol
 from firmware.identity import NotEnrolled
-from firmware.journal import Journal
+from firmware.journal_scan import open_journal
 from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
@@ -51,8 +51,7 @@ class Life:
         self.flash = self.flash.survivor()
         self.flash.mount()
         self.settings = settings_of(self.nvs)
-        self.journal = Journal("/node/journal", b"ownerowe", segment_records=max(self.cap // 8, 4))
-        self.journal.open()
+        self.journal, _ = open_journal("/node/journal", b"ownerowe", segment_records=max(self.cap // 8, 4))
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
         close_what_disagrees(self.settings, self.journal)
         state = RtcState(Memory())

@@ -1,8 +1,10 @@
 """The start: a new boot or the rest of one that slept, and RTC memory that may hold anything. Run by test_rules."""
 
-from firmware.journal import Entry, Journal
+from firmware.journal import Entry
+from firmware.journal_scan import open_journal
 from firmware.recovery import begin_boot, close_what_disagrees, resume
 from firmware.rtc import RtcState
+from firmware.rtc_load import load_state
 from firmware.settings import COUNTER_BLOCK
 from tests.firmware.bench import Flash, Supply, enrolled, settings_of
 
@@ -22,8 +24,7 @@ class Memory:
 def opened(records=()):
     """A journal on fresh flash with these (epoch, seq, boot)."""
     Flash(Supply()).mount()
-    journal = Journal("/node/journal", b"ownerown", segment_records=8)
-    journal.open()
+    journal, _ = open_journal("/node/journal", b"ownerown", segment_records=8)
     for epoch, seq, boot in records:
         journal.append(epoch, Entry(seq, boot, 10, 4, (1,)))
     return journal
@@ -54,8 +55,9 @@ def asleep(nvs, memory, **changes):
 
 def woken(nvs, memory, *, slept_ms=60_000, records=((1, 0, 1), (1, 1, 1), (1, 2, 1))):
     """(uptime_ms or None, settings, state, journal) as a waking finds them."""
-    settings, state, journal = settings_of(nvs), RtcState(memory), opened(records)
-    uptime_ms = resume(settings, journal, state, slept_ms) if state.load() else None
+    settings, journal = settings_of(nvs), opened(records)
+    state, is_found = load_state(memory)
+    uptime_ms = resume(settings, journal, state, slept_ms) if is_found else None
     return uptime_ms, settings, state, journal
 
 
@@ -122,8 +124,8 @@ def an_older_copy_left_by_a_torn_write_is_not_resumed():
 
 def memory_that_holds_anything_is_empty():
     for data in (b"", bytes(10), bytes(2048), b"\xff" * 2048, bytes(range(256)) * 8, b"LPR1" * 512):
-        state = RtcState(Memory(data))
-        assert not state.load()
+        state, is_found = load_state(Memory(data))
+        assert not is_found
         assert (state.epoch, state.boot, state.airtime) == (0, 0, b"")
 
 
@@ -133,8 +135,8 @@ def any_flipped_bit_costs_the_copy_it_is_in():
     for at in range(len(memory.data)):
         data = bytearray(memory.data)
         data[at] ^= 0x10
-        state = RtcState(Memory(bytes(data)))
-        if state.load():
+        state, is_found = load_state(Memory(bytes(data)))
+        if is_found:
             assert (state.next_counter, state.uptime_s, state.airtime) == (3, 1000, b"airtime")
 
 
@@ -143,8 +145,7 @@ def a_new_boot_is_numbered_above_nvs_and_journal_and_keeps_only_the_airtime():
         nvs, memory = enrolled(), Memory()
         asleep(nvs, memory)
         nvs.entries["boot"] = before
-        settings, state = settings_of(nvs), RtcState(memory)
-        state.load()
+        settings, (state, _) = settings_of(nvs), load_state(memory)
         begin_boot(settings, opened([(1, 0, in_journal)]), state)
         assert settings.boot == wanted == nvs.entries["boot"]
         assert (state.uptime_s, state.acked_base, state.airtime) == (0, 0, b"airtime")

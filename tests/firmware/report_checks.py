@@ -4,7 +4,7 @@ from drivers.link import frame as frames
 from drivers.link.ack import pack_ack
 from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
 from firmware.archive import Archive
-from firmware.journal import Journal
+from firmware.journal_scan import open_journal
 from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
@@ -39,8 +39,7 @@ class Bench:
     def boot(self):
         self.flash.mount()
         self.settings = settings_of(self.nvs)
-        self.journal = Journal("/node/journal", b"ownerowe", segment_records=self.segment_records)
-        self.journal.open()
+        self.journal, _ = open_journal("/node/journal", b"ownerowe", segment_records=self.segment_records)
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
         close_what_disagrees(self.settings, self.journal)
         self.state = RtcState(Memory())

@@ -2,6 +2,7 @@
 
 from firmware.enrol import enrol
 from firmware.identity import NotEnrolled
+from firmware.recovery import close
 from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, Settings, SettingsError
 from tests.firmware.bench import Nvs, PowerCut, Supply, enrolled, settings_of
 from tests.firmware.judge import ADDRESS, NODE_ID
@@ -154,9 +155,9 @@ def a_new_enrolment_of_the_same_node_never_goes_back_in_epochs():
 def closed_epochs_outlive_a_restart_until_they_are_told():
     nvs = enrolled()
     settings = settings_of(nvs)
-    settings.close(3, 100, is_known=False)
-    settings.close(2, 50, is_known=True)
-    settings.close(3, 7, is_known=True)  # closed already
+    close(settings, 3, 100, is_known=False)
+    close(settings, 2, 50, is_known=True)
+    close(settings, 3, 7, is_known=True)  # closed already
     assert settings_of(nvs).untold() == [(2, 50, True), (3, 100, False)]
     settings_of(nvs).mark_told([2])
     settings = settings_of(nvs)
@@ -168,9 +169,9 @@ def closed_epochs_outlive_a_restart_until_they_are_told():
 def the_list_of_closed_epochs_drops_told_ones_first():
     settings = settings_of(enrolled())
     for epoch in range(1, MAX_CLOSED + 1):
-        settings.close(epoch, epoch, is_known=True)
+        close(settings, epoch, epoch, is_known=True)
     settings.mark_told([5])
-    settings.close(100, 1, is_known=True)
+    close(settings, 100, 1, is_known=True)
     assert settings.closed_end(5) is None
     assert settings.closed_end(1) == 1
     assert len(settings.closed) == MAX_CLOSED

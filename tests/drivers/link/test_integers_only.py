@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[3]
 INTEGER_MODULES = [
     *sorted((ROOT / "drivers/link").glob("*.py")),
     ROOT / "drivers/radio/airtime.py",
-    ROOT / "firmware/journal.py",
+    ROOT / "drivers/radio/duty.py",
+    *sorted((ROOT / "firmware").glob("journal*.py")),
 ]
 
 
