@@ -31,13 +31,13 @@ class Parts:
 def prepare():
     """Boot. Returns the parts of the application, or None where the REPL is to stay open. Crashes wait and reset."""
     parts = Parts()
-    parts.nvs = esp32.NVS(identity.NAMESPACE)
+    parts.nvs = esp32.NVS(identity.NAMESPACE)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return parts if _make(parts) else None
     except KeyboardInterrupt:
         print("lamppost: stopped by Ctrl-C, the REPL is open; machine.reset() starts the application")
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
-        crash.fall(error, parts.nvs)
+        crash.fall(error, parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
     finally:
         _forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start")
     return None
@@ -80,8 +80,8 @@ def _may_start(parts):
         print("lamppost: Ctrl-C within %d s opens the REPL" % window_s)
         time.sleep_ms(window_s * 1000)
     if machine.reset_cause() == machine.WDT_RESET:
-        crash.add(parts.nvs)
-    if crash.is_safe_mode_due(parts.nvs):
+        crash.add(parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
+    if crash.is_safe_mode_due(parts.nvs):  # pyright: ignore[reportAttributeAccessIssue]
         crash.stay_safe()
         return False
     return True
@@ -94,7 +94,7 @@ def _load_numbers(parts):
     from firmware.recovery import begin_boot, close_what_disagrees, resume
     from firmware.rtc_load import load_state
 
-    parts.settings = settings = identity.load(parts.nvs)
+    parts.settings = settings = identity.load(parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
     cap = parts.config.journal_reports
     owner = hashlib.sha256(settings.node_id.encode()).digest()[:8]
     journal, found = open_journal(JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
@@ -106,7 +106,8 @@ def _load_numbers(parts):
         print("lamppost:", told)
     state, is_found = load_state(machine.RTC().memory)
     parts.state = state
-    slept_ms = time.time_ns() // 1_000_000 - (state.asleep_at_s * 1000 + state.asleep_at_ms) if is_found else -1
+    asleep_at_ms = state.asleep_at_s * 1000 + state.asleep_at_ms  # pyright: ignore[reportAttributeAccessIssue]
+    slept_ms = time.time_ns() // 1_000_000 - asleep_at_ms if is_found else -1
     uptime_ms = resume(settings, journal, state, slept_ms) if parts.woke else None
     if uptime_ms is None:
         begin_boot(settings, journal, state)
@@ -177,7 +178,7 @@ def _forget(*names):
     """Take modules out of memory. A deleted entry of a dict keeps its value alive, so it is overwritten first."""
     for name in names:
         if name in sys.modules:
-            sys.modules[name] = None
+            sys.modules[name] = None  # pyright: ignore[reportArgumentType]
             del sys.modules[name]
             package, _, name = name.rpartition(".")
             setattr(sys.modules[package], name, None)

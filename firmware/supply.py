@@ -36,5 +36,5 @@ def _hold_radio(board):
 
     nss = board["nss"]
     if nss is not None:
-        machine.Pin(nss, machine.Pin.OUT, value=1, hold=True)
-        esp32.gpio_deep_sleep_hold(True)
+        machine.Pin(nss, machine.Pin.OUT, value=1, hold=True)  # pyright: ignore[reportCallIssue]  the stubs lack it
+        esp32.gpio_deep_sleep_hold(True)  # pyright: ignore[reportAttributeAccessIssue]

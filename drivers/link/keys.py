@@ -5,7 +5,7 @@ Source: RFC 2104 (HMAC), RFC 5869 (HKDF), RFC 8152 section 3.1 (nonce from IV an
 
 import hashlib
 
-from drivers.link.seal import nonce  # noqa: F401 - belongs here too, but a node that has its keys forgets this module
+from drivers.link.seal import nonce as nonce  # belongs here too, but a node that has its keys forgets this module
 
 UP = b"up"
 DOWN = b"down"
