@@ -2,7 +2,7 @@
 
 `Sequence` is the arithmetic, without a database; `Sequences` keeps one per node and epoch there. A sequence is a u32
 and counts up by one per report of its epoch; below `base` all are stored or declared lost (docs/protocol.md, "Two
-number spaces").
+number spaces"). A declared loss that comes after all is stored.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from bisect import bisect_right
 
 _PAIR = struct.Struct(">II")
 _MAX_RUNS = 16_384  # a journal of 16,000 reports has no more holes; a node that claims more is refused
+_MAX_DECLARED = 1_024  # spans of declared losses remembered per epoch; older ones are final
 _DIGESTS_KEPT = 1024
 
 Span = tuple[int, int]  # first, end (one past the last)
 
 
 class Sequence:
-    """Base, and the runs of stored sequences above it, ascending and apart from each other."""
+    """Base, the runs of stored sequences above it, and below it what was declared lost; ascending and apart."""
 
-    __slots__ = ("_ends", "_firsts", "base", "is_new")
+    __slots__ = ("_ends", "_firsts", "base", "declared", "is_new")
 
-    def __init__(self, base: int = 0, runs: tuple[Span, ...] = (), *, is_new: bool = False) -> None:
+    def __init__(
+        self, base: int = 0, runs: tuple[Span, ...] = (), *, declared: tuple[Span, ...] = (), is_new: bool = False
+    ) -> None:
         self.base = base
+        self.declared = declared
         self.is_new = is_new  # nothing was known of this epoch
         self._firsts = [first for first, _ in runs]
         self._ends = [end for _, end in runs]
@@ -41,8 +45,10 @@ class Sequence:
     def __contains__(self, seq: object) -> bool:
         if not isinstance(seq, int):
             return False
+        if seq < self.base:
+            return not any(first <= seq < end for first, end in self.declared)
         at = bisect_right(self._firsts, seq) - 1
-        return seq < self.base or (at >= 0 and seq < self._ends[at])
+        return at >= 0 and seq < self._ends[at]
 
     def has_room(self, reports: int) -> bool:
         """False if the node would leave more holes than any journal can have."""
@@ -52,6 +58,9 @@ class Sequence:
         """Note that `seq` is stored; False if it was known already."""
         if seq in self:
             return False
+        if seq < self.base:
+            self._find_again(seq)
+            return True
         if seq == self.base:
             self.base += 1
             self._absorb()
@@ -84,7 +93,17 @@ class Sequence:
             missing.append((at, floor))
         self.base = max(self.base, floor)
         self._absorb()
+        self.declared = (*self.declared, *missing)[-_MAX_DECLARED:]
         return missing
+
+    def _find_again(self, seq: int) -> None:
+        """What was declared lost has come after all, from a flash image that was put back: it is stored."""
+        parts = [
+            part
+            for first, end in self.declared
+            for part in (((first, seq), (seq + 1, end)) if first <= seq < end else ((first, end),))
+        ]
+        self.declared = tuple((first, end) for first, end in parts if first < end)[-_MAX_DECLARED:]
 
     def _absorb(self) -> None:
         """Runs that the base has reached are below it now."""
@@ -94,12 +113,21 @@ class Sequence:
             reached += 1
         del self._firsts[:reached], self._ends[:reached]
 
-    def to_bytes(self) -> bytes:
-        return b"".join(_PAIR.pack(first, end) for first, end in self.runs)
+    def to_row(self) -> tuple[int, bytes, bytes]:
+        """(base, above, declared) as they are stored."""
+        return self.base, _pack(self.runs), _pack(self.declared)
 
     @classmethod
-    def from_bytes(cls, base: int, above: bytes) -> Sequence:
-        return cls(base, tuple((first, end) for first, end in _PAIR.iter_unpack(above)))
+    def from_row(cls, base: int, above: bytes, declared: bytes) -> Sequence:
+        return cls(base, _unpack(above), declared=_unpack(declared))
+
+
+def _pack(spans: tuple[Span, ...]) -> bytes:
+    return b"".join(_PAIR.pack(first, end) for first, end in spans)
+
+
+def _unpack(packed: bytes) -> tuple[Span, ...]:
+    return tuple((first, end) for first, end in _PAIR.iter_unpack(packed))
 
 
 class Sequences:
@@ -115,8 +143,8 @@ class Sequences:
         key = (node, epoch)
         found = self._known.get(key)
         if found is None:
-            row = tx.execute("SELECT base, above FROM sequences WHERE node = ? AND epoch = ?", key).fetchone()
-            found = Sequence.from_bytes(*row) if row else Sequence(is_new=True)
+            row = tx.execute("SELECT base, above, declared FROM sequences WHERE node = ? AND epoch = ?", key).fetchone()
+            found = Sequence.from_row(*row) if row else Sequence(is_new=True)
             self._known[key] = found
         return found
 
@@ -144,8 +172,8 @@ class Sequences:
         for node, epoch in self._changed:
             sequence = self._known[node, epoch]
             tx.execute(
-                "INSERT OR REPLACE INTO sequences (node, epoch, base, above) VALUES (?, ?, ?, ?)",
-                (node, epoch, sequence.base, sequence.to_bytes()),
+                "INSERT OR REPLACE INTO sequences (node, epoch, base, above, declared) VALUES (?, ?, ?, ?, ?)",
+                (node, epoch, *sequence.to_row()),
             )
             oldest = sequence.highest - _DIGESTS_KEPT
             tx.execute("DELETE FROM digests WHERE node = ? AND epoch = ? AND seq < ?", (node, epoch, oldest))

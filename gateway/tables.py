@@ -47,7 +47,8 @@ CREATE TABLE boots (
 -- Identity of reports. Below base all are stored or declared lost.
 -- above: pairs of u32 (first, end) of what is stored higher up.
 CREATE TABLE sequences (
-    node TEXT, epoch INTEGER, base INTEGER NOT NULL, above BLOB NOT NULL, PRIMARY KEY (node, epoch)) WITHOUT ROWID;
+    node TEXT, epoch INTEGER, base INTEGER NOT NULL, above BLOB NOT NULL, declared BLOB NOT NULL,
+    PRIMARY KEY (node, epoch)) WITHOUT ROWID;
 CREATE TABLE digests (
     node TEXT, epoch INTEGER, seq INTEGER, digest INTEGER NOT NULL, PRIMARY KEY (node, epoch, seq)) WITHOUT ROWID;
 -- Record ids of third-party devices, the newest few thousand of each.
