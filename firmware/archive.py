@@ -5,11 +5,12 @@ things a frame must say about those that never will be: the floor, why it was ra
 Rules: design "Freshness" and "Two number spaces"; docs/decisions/0002. Knows no radio and no key.
 """
 
+from drivers.constant import const
 from drivers.link.pack import JOURNAL_DAMAGED, JOURNAL_FULL
 from firmware.journal import Entry
 
-_NO_SPACE = 28  # ENOSPC
-_FORGOTTEN = 0  # reason "unknown": neither side can say any more
+_NO_SPACE = const(28)  # ENOSPC
+_FORGOTTEN = const(0)  # reason "unknown": neither side can say any more
 
 
 class Archive:

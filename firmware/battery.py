@@ -3,8 +3,9 @@
 import machine
 
 from drivers import clock
+from drivers.constant import const
 
-_SETTLE_MS = 10  # a divider of some 100 kOhm into the ADC
+_SETTLE_MS = const(10)  # a divider of some 100 kOhm into the ADC
 
 
 class Battery:

@@ -4,15 +4,16 @@ A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async e
 The gateway answers 2.0 s after the end of the uplink, on another frequency and with inverted IQ (docs/protocol.md).
 """
 
+from drivers.constant import const
 from drivers.radio.duty import Meter
 from drivers.radio.lora import Channel, RadioError
 from firmware.bearer_error import BearerError
 
-_WINDOW_OPENS_MS = 1_980  # the gateway transmits at 2,000: 20 ms for two clocks and the chip to start
-_PREAMBLE_SYMBOLS = 8
-_DETECT_SYMBOLS = 13  # a preamble of 8 and its sync word, 12.25 symbols
-_LONGEST_DOWNLINK = 64
-_SCANS = 4
+_WINDOW_OPENS_MS = const(1_980)  # the gateway transmits at 2,000: 20 ms for two clocks and the chip to start
+_PREAMBLE_SYMBOLS = const(8)
+_DETECT_SYMBOLS = const(13)  # a preamble of 8 and its sync word, 12.25 symbols
+_LONGEST_DOWNLINK = const(64)
+_SCANS = const(4)
 
 
 class LoraBearer:
@@ -31,7 +32,6 @@ class LoraBearer:
         self._window_ms = 20 + lora.listen_ms + _DETECT_SYMBOLS * self._down.symbol_us() // 1000
         self._buf = bytearray(_LONGEST_DOWNLINK)
         self.max_frame = lora.max_frame
-        self.last_signal = None  # (rssi_dbm, snr_db) of the last packet
         self.counters = radio.counters
 
     async def start(self):
@@ -86,7 +86,6 @@ class LoraBearer:
             packet = await self._radio.receive(self._buf, left_ms)
             if packet is None:
                 return False
-            self.last_signal = (packet.rssi_dbm, packet.snr_db)
             if take(bytes(memoryview(self._buf)[: packet.length])):
                 return True
             left_ms = self._window_ms - self._clock.ticks_diff(self._clock.ticks_ms(), opened_ms)

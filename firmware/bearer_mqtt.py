@@ -5,10 +5,11 @@ The same contract as bearer_lora. The connection is made when a frame is to go o
 
 import hashlib
 
+from drivers.constant import const
 from firmware.bearer_error import BearerError
 from firmware.mqtt import MqttClient, MqttError
 
-_MAX_FRAME = 255
+_MAX_FRAME = const(255)
 
 
 class MqttBearer:

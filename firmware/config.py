@@ -5,11 +5,11 @@ rule; an unknown key is named with the nearest one that exists. Pins are not her
 """
 
 import json
+from collections import namedtuple
 
 from drivers.radio.lora import Channel
 from drivers.radio.region import DutyLedger, RegionError, band_of, check_power
 from firmware.config_error import ConfigError
-from firmware.section import Section
 
 _REQUIRED = object()
 
@@ -21,7 +21,7 @@ _LORA = {
     "tx_power_dbm": ((int, -9, 22), 14),
     "antenna_dbi": ((int, -10, 15), 2),
     "downlink_freq_hz": ((int, 863_000_000, 870_000_000), 869_525_000),
-    "max_frame": ((int, 90, 255), 120),  # 90: one report with all that a frame may have to say besides
+    "max_frame": ((int, 96, 255), 120),  # 96: one report with all that a frame may have to say besides
     "listen_ms": ((int, 20, 5_000), 300),
 }
 _WIFI = {
@@ -92,19 +92,23 @@ def load(path):
 
 
 def parse(raw):
-    """Check a decoded file and fill in its defaults. Returns a Section. Raises ConfigError."""
+    """Check a decoded file, fill in its defaults. Returns it as attributes, with lora.allowance_us (airtime per hour).
+
+    Raises ConfigError.
+    """
     if not isinstance(raw, dict):
         raise ConfigError("config", "must be a JSON object: {...}")
     values = _check_table(raw, _TOP, "")
     values["sensors"] = [_parse_sensor(raw, at) for at, raw in enumerate(values["sensors"])]
+    _require_one_of_each(values["sensors"])
     values["alarms"] = [_parse_alarm(raw, at) for at, raw in enumerate(values["alarms"])]
+    if values["bearer"] == "lora" and values["lora"] is None:
+        values["lora"] = {}
     for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT)):
         if values[name] is not None:
-            values[name] = _section(_check_table(values[name], table, name + "."))
-    if values["bearer"] == "lora":
-        values["lora"] = values["lora"] or _section(_check_table({}, _LORA, "lora."))
-        _check_channel(values["lora"])
-    else:
+            section = _check_table(values[name], table, name + ".")
+            values[name] = _section(_with_allowance(section) if name == "lora" else section)
+    if values["bearer"] == "mqtt":
         for name in ("wifi", "mqtt"):
             if values[name] is None:
                 raise ConfigError(name, "is missing, and bearer is 'mqtt'")
@@ -114,10 +118,8 @@ def parse(raw):
 
 
 def _section(values):
-    section = Section()
-    for name in values:
-        setattr(section, name, values[name])
-    return section
+    """Frozen, with attributes; and of a class that does not keep this module in a node's memory."""
+    return namedtuple("Section", tuple(values))(**values)
 
 
 def _check_table(raw, table, path):
@@ -184,6 +186,13 @@ def _parse_sensor(raw, at):
     return _section(values)
 
 
+def _require_one_of_each(sensors):
+    kinds = [sensor.kind for sensor in sensors]
+    for at, kind in enumerate(kinds):
+        if kind in kinds[:at]:
+            raise ConfigError("sensors[%d].kind" % at, "%s is there already; a node has one of each" % kind)
+
+
 def _parse_alarm(raw, at):
     path = "alarms[%d]" % at
     if not isinstance(raw, dict):
@@ -208,21 +217,23 @@ def _parse_alarm(raw, at):
     )
 
 
-def _check_channel(lora):
-    """The region's word on frequencies and power, and the driver's on the modulation."""
+def _with_allowance(values):
+    """The region's word on frequencies, power and airtime, and the driver's on the modulation."""
+    freq_hz, bandwidth_hz, power_dbm = values["freq_hz"], values["bandwidth_hz"], values["tx_power_dbm"]
     key = "lora.freq_hz"
     try:
-        band_of(lora.freq_hz, lora.bandwidth_hz)
+        band = band_of(freq_hz, bandwidth_hz)
         key = "lora.downlink_freq_hz"
-        band_of(lora.downlink_freq_hz, lora.bandwidth_hz)
+        band_of(values["downlink_freq_hz"], bandwidth_hz)
         key = "lora.tx_power_dbm"
-        check_power(lora.freq_hz, lora.tx_power_dbm, bandwidth_hz=lora.bandwidth_hz, antenna_dbi=lora.antenna_dbi)
-        channel = Channel(lora.freq_hz, lora.spreading_factor, lora.bandwidth_hz, 1, lora.tx_power_dbm)
+        check_power(freq_hz, power_dbm, bandwidth_hz=bandwidth_hz, antenna_dbi=values["antenna_dbi"])
         key = "lora.max_frame"
-        DutyLedger().wait_s(lora.freq_hz, channel.airtime_us(lora.max_frame), 0, lora.bandwidth_hz)
-        lora.allowance_us = band_of(lora.freq_hz, lora.bandwidth_hz).allowance_us  # of airtime per hour
+        channel = Channel(freq_hz, values["spreading_factor"], bandwidth_hz, 1, power_dbm)
+        DutyLedger().wait_s(freq_hz, channel.airtime_us(values["max_frame"]), 0, bandwidth_hz)
     except (RegionError, ValueError) as error:
         raise ConfigError(key, str(error))
+    values["allowance_us"] = band.allowance_us
+    return values
 
 
 def nearest(word, words):

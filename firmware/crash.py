@@ -8,17 +8,17 @@ import time
 
 import machine
 
-_SAFE_AFTER = 5
-_LONGEST_S = 300
-_SAFE_MODE_S = 3_600
-FILE = "/crash.txt"
-ENTRY = "crashes"
+from drivers.constant import const
+
+_SAFE_AFTER = const(5)
+_LONGEST_S = const(300)
+_SAFE_MODE_S = const(3_600)
 
 
 def count(nvs):
     """How many there were in a row."""
     try:
-        return nvs.get_i32(ENTRY)
+        return nvs.get_i32("crashes")
     except OSError:
         return 0
 
@@ -40,7 +40,7 @@ def is_safe_mode_due(nvs):
 
 def _keep(nvs, crashes):
     try:
-        nvs.set_i32(ENTRY, crashes)
+        nvs.set_i32("crashes", crashes)
         nvs.commit()
     except OSError:
         pass  # worn NVS must not be one more reason to crash
@@ -50,7 +50,7 @@ def fall(error, nvs):
     """Say and keep what happened, wait, reset. Ctrl-C while it waits opens the REPL."""
     sys.print_exception(error)
     try:
-        with open(FILE, "w") as file:
+        with open("/crash.txt", "w") as file:
             sys.print_exception(error, file)
     except OSError:
         pass  # a full flash is perhaps what it crashed of
@@ -59,7 +59,7 @@ def fall(error, nvs):
     try:
         time.sleep_ms(wait_s * 1000)
     except KeyboardInterrupt:
-        print("lamppost: the REPL is open; %s has the crash" % FILE)
+        print("lamppost: the REPL is open; /crash.txt has the crash")
         return
     machine.reset()
 
@@ -68,4 +68,4 @@ def stay_safe():
     """Leave the REPL open for an hour; then the watchdog starts the node once more."""
     machine.WDT(timeout=_SAFE_MODE_S * 1000)
     print("lamppost: safe mode after crashes in a row: the REPL is open for an hour, then one more try")
-    print("lamppost: read %s, then correct the configuration or install the firmware again" % FILE)
+    print("lamppost: read /crash.txt, then correct the configuration or install the firmware again")

@@ -27,6 +27,13 @@ def is_button_held(board):
     return pin is not None and not machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP).value()
 
 
+def power_sensors(board, on):
+    """Switch the rail of external sensors, where a board has one."""
+    vext = board.get("vext")
+    if vext:
+        machine.Pin(vext["pin"], machine.Pin.OUT, value=vext["on_level"] if on else 1 - vext["on_level"])
+
+
 def open_sensors(board, wanted):
     """{kind: sensor} for the sensors of the configuration. Raises ConfigError if the board lacks a bus."""
     sensors = {}

@@ -19,12 +19,14 @@ import os
 import struct
 from binascii import crc32
 
+from drivers.constant import const
+
 MAGIC = b"LPJ1"
 HEADER_LEN = 24
 _RECORD_HEAD = ">BIIIB"
-_RECORD_HEAD_LEN = 14
-_MAX_RECORD = 255 + 5
-_SELF_DESCRIBING = 31
+_RECORD_HEAD_LEN = const(14)
+_MAX_RECORD = const(260)
+_SELF_DESCRIBING = const(31)
 
 
 class Entry:
@@ -61,6 +63,7 @@ class Journal:
         self._segment_records = segment_records
         self._buf = bytearray(_MAX_RECORD)
         self.runs = []  # oldest epoch first
+        self.deletes_failed = 0
         self.records_damaged = 0  # CRC wrong, skipped; counted at each reading
 
     def run(self, epoch):
@@ -138,7 +141,10 @@ class Journal:
         return run.firsts[1] if len(run.firsts) > 1 else run.end
 
     def _delete_oldest(self, run):
-        os.remove(self.path(run.epoch, run.firsts[0]))
+        try:
+            os.remove(self.path(run.epoch, run.firsts[0]))
+        except OSError:
+            self.deletes_failed += 1  # worn flash; found again at the next start, and sent again at worst
         del run.firsts[0]
 
     def path(self, epoch, first):

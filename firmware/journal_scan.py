@@ -7,16 +7,11 @@ from binascii import crc32
 from firmware.journal import HEADER_LEN, MAGIC, Journal, Run
 
 
-class Found:
-    """What a scan had to leave out."""
-
-    def __init__(self):
-        self.segments_foreign = 0  # another node's, kept
-        self.segments_damaged = 0  # header unreadable, deleted
-
-
 def open_journal(folder, owner, *, segment_records=64):
-    """Return (Journal, Found). Reads every header, and the records of the last segment of each epoch.
+    """Return (Journal, how many segments are another node's: they are kept, and not ours to send).
+
+    Reads every header, and the records of the last segment of each epoch. A segment without a whole header (cut before
+    its first record, or worn) is deleted.
 
     folder  need not exist
     owner   8 bytes: first of SHA-256 of the node id
@@ -25,12 +20,12 @@ def open_journal(folder, owner, *, segment_records=64):
         os.mkdir(folder)
     except OSError:
         pass  # it is there
-    journal, found = Journal(folder, owner, segment_records=segment_records), Found()
+    journal, foreign = Journal(folder, owner, segment_records=segment_records), 0
     for epoch, first in sorted(filter(None, map(parse_name, os.listdir(folder)))):
-        _admit(journal, found, owner, epoch, first)
+        foreign += _admit(journal, owner, epoch, first)
     for run in journal.runs:
         _find_end(journal, run)
-    return journal, found
+    return journal, foreign
 
 
 def parse_name(name):
@@ -51,23 +46,23 @@ def unpack_header(header, epoch, first):
     return owner if (magic, its_epoch, its_first) == (MAGIC, epoch, first) else None
 
 
-def _admit(journal, found, owner, epoch, first):
-    """Put one segment into its run, if it is whole and ours."""
+def _admit(journal, owner, epoch, first):
+    """Put one segment into its run, if it is whole and ours. Returns 1 if it is another node's, else 0."""
     path = journal.path(epoch, first)
     with open(path, "rb") as segment:
         its_owner = unpack_header(segment.read(HEADER_LEN), epoch, first)
     if its_owner is None:
-        found.segments_damaged += 1  # cut before its first record, or worn
         os.remove(path)
-    elif its_owner != owner:
-        found.segments_foreign += 1
-    else:
-        run = journal.run(epoch)
-        if run is None:
-            run = Run(epoch)
-            run.base = first
-            journal.runs.append(run)
-        run.firsts.append(first)
+        return 0
+    if its_owner != owner:
+        return 1
+    run = journal.run(epoch)
+    if run is None:
+        run = Run(epoch)
+        run.base = first
+        journal.runs.append(run)
+    run.firsts.append(first)
+    return 0
 
 
 def _find_end(journal, run):

@@ -7,7 +7,12 @@ client cannot have asked for, ends the connection. Source: MQTT 3.1.1 (OASIS), s
 import asyncio
 import struct
 
-_CONNACK, _PUBLISH, _SUBACK, _PINGRESP = 2, 3, 9, 13
+from drivers.constant import const
+
+_CONNACK = const(2)
+_PUBLISH = const(3)
+_SUBACK = const(9)
+_PINGRESP = const(13)
 
 
 class MqttError(Exception):

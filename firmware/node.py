@@ -10,16 +10,17 @@ import os
 import machine
 
 from drivers import clock
+from drivers.constant import const
 from firmware.bearer_error import BearerError
 from firmware.sample import reports_of
-from firmware.watchdog import Watchdog
 
-_TICK_MS = 200  # how soon an alarm interrupts the wait for the next report
-_REPORT_LIMIT_S = 400  # the longest that one report may take: Wi-Fi, MQTT, answer
-_SAMPLE_LIMIT_S = 60
-_URGENT_RETRY_MAX_S = 30
-_STAY_AWAKE_S = 3  # shorter rests are not worth a deep sleep
-_SOUND_AFTER_S = 600  # of running: what crashed before is forgotten
+_TICK_MS = const(200)  # how soon an alarm interrupts the wait for the next report
+_REPORT_LIMIT_S = const(400)  # the longest that one report may take: Wi-Fi, MQTT, answer
+_SAMPLE_LIMIT_S = const(60)
+_URGENT_RETRY_MAX_S = const(30)
+_STAY_AWAKE_S = const(3)  # shorter rests are not worth a deep sleep
+_RELAXED_S = const(3600)
+_SOUND_AFTER_S = const(600)  # of running: what crashed before is forgotten
 
 
 class Node:
@@ -27,7 +28,7 @@ class Node:
 
     def __init__(self, parts, clock, watchdog):
         """parts: an object with config, settings, state, archive, reporter, sampler, alarms, bearer, uptime, and what
-        serve and supply want (firmware/start)."""
+        serve and asleep want (firmware/start)."""
         self._config = parts.config
         self._parts = parts
         self._clock = clock
@@ -156,7 +157,7 @@ class Node:
             await self._clock.sleep_ms(2_000)
 
     async def _run_until_asleep(self):
-        from firmware.supply import fall_asleep
+        from firmware.asleep import fall_asleep
 
         parts, state = self._parts, self._parts.state
         while True:
@@ -170,6 +171,38 @@ class Node:
             if rest_s > _STAY_AWAKE_S:
                 fall_asleep(parts, rest_s)
             await self._clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
+
+
+class Watchdog:
+    """Fed only while every part of the application keeps its promise to come back.
+
+    A hung radio, a socket that never returns or a task that died looks the same from outside: the promise runs out,
+    feeding stops, and the chip resets. It cannot be stopped once started: it is relaxed when a technician takes over.
+    """
+
+    def __init__(self, make_wdt, clock, timeout_s):
+        """make_wdt: machine.WDT. timeout_s must outlast the longest blocking call (littlefs may stall for 12 s)."""
+        self._make_wdt = make_wdt
+        self._clock = clock
+        self._promises = {}  # name -> (ticks when given, ms)
+        self._wdt = make_wdt(timeout=timeout_s * 1000)
+
+    def promise(self, name, within_s):
+        """`name` will be heard of again within so many seconds."""
+        self._promises[name] = (self._clock.ticks_ms(), within_s * 1000)
+
+    def feed(self):
+        """Feed, if nobody is overdue. Returns the name of the first that is, else None."""
+        now = self._clock.ticks_ms()
+        for name, (given, within_ms) in self._promises.items():
+            if self._clock.ticks_diff(now, given) > within_ms:
+                return name
+        self._wdt.feed()
+        return None
+
+    def relax(self):
+        """Give a technician an hour at the REPL before it bites."""
+        self._make_wdt(timeout=_RELAXED_S * 1000).feed()
 
 
 def serve(parts):

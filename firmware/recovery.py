@@ -3,10 +3,16 @@
 Runs once, before the application, and is then forgotten. Rules: design "Freshness"; docs/decisions/0002.
 """
 
+import struct
+from binascii import crc32
+
+from drivers.constant import const
 from firmware.archive import advance, drop_covered_loss
+from firmware.rtc import COPY_LEN, FIELDS, HEAD, MAGIC, STATE, STATE_LEN, RtcState
 from firmware.settings import COUNTER_BLOCK, KNOWN, MAX_CLOSED, TOLD
 
-_CLOCK_SLACK_MS = 60_000
+_CLOCK_SLACK_MS = const(60_000)
+_HEAD_LEN = const(10)  # of a copy in RTC memory
 
 
 def close_what_disagrees(settings, journal):
@@ -53,6 +59,28 @@ def open_epoch(settings, epoch):
     settings.epoch, settings.next_seq = epoch, 0
 
 
+def load_state(memory):
+    """Return (state, found): the newest whole copy; found is False, and everything zero, if there is none.
+
+    memory  machine.RTC().memory: without an argument it returns what is there
+    """
+    state = RtcState(memory)
+    stored = bytes(memory())[: 2 * COPY_LEN]
+    state.image[: len(stored)] = stored
+    newest = None
+    for at in (0, COPY_LEN):
+        copy = _whole(bytes(state.image[at : at + COPY_LEN]))
+        if copy is not None and (newest is None or copy[0] > newest[0]):
+            newest = copy
+    if newest is None:
+        return state, False
+    state.sequence, values = newest
+    for name, value in zip(FIELDS, struct.unpack(STATE, values[:STATE_LEN])):
+        setattr(state, name, value)
+    state.airtime = values[STATE_LEN:]
+    return state, True
+
+
 def resume(settings, journal, state, slept_ms):
     """Go on where deep sleep left off. Returns the uptime in ms, or None if RTC memory is not of this very boot."""
     planned_ms = state.asleep_s * 1000
@@ -86,3 +114,16 @@ def _finish_giving_up(settings, journal):
         run = journal.run(lost[0])
         advance(run, lost[2])
         journal.trim(run, run.base, keep_last=run.epoch == settings.epoch)
+
+
+def _whole(copy):
+    """(sequence, state) of a copy that is whole, else None."""
+    if len(copy) < _HEAD_LEN + STATE_LEN + 4:
+        return None
+    magic, sequence, length = struct.unpack(HEAD, copy[:_HEAD_LEN])
+    end = _HEAD_LEN + length
+    if magic != MAGIC or length < STATE_LEN or end + 4 > len(copy):
+        return None
+    if crc32(copy[:end]) & 0xFFFFFFFF != struct.unpack(">I", copy[end : end + 4])[0]:
+        return None
+    return sequence, copy[_HEAD_LEN:end]

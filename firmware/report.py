@@ -5,6 +5,7 @@ epochs that are closed come before the current one. Alarms go before all that, i
 is a new frame with a new counter around the same sequences. Rules and bytes: docs/protocol.md.
 """
 
+from drivers.constant import const
 from drivers.link.ack import unpack_ack
 from drivers.link.frame import (
     ACK,
@@ -22,11 +23,11 @@ from drivers.link.frame import (
 from drivers.link.pack import pack
 from drivers.link.seal import nonce
 
-_REMEMBERED = 8  # uplinks that may still be answered
-_FULL_AGAIN = 16_384  # after so many counters or sequences without an ack the short forms come near their limit
-_FULL_EVERY = 16  # of an unanswered run: a gateway with a new database cannot read the short form
-_MAX_ENDINGS = 4  # notices of closed epochs in one frame
-_MAX_URGENT = 8
+_REMEMBERED = const(8)  # uplinks that may still be answered
+_FULL_AGAIN = const(16_384)  # after so many counters or sequences without an ack the short forms come near their limit
+_FULL_EVERY = const(16)  # of an unanswered run: a gateway with a new database cannot read the short form
+_MAX_ENDINGS = const(4)  # notices of closed epochs in one frame
+_MAX_URGENT = const(8)
 
 
 class Sent:

@@ -2,16 +2,18 @@
 
 RTC memory outlives every reset but a power loss, holds anything after one, and has no check of its own. So the state is
 kept twice, each copy with a magic, a sequence and a CRC; a write goes over the older copy, and a reader takes the newer
-one that is whole (rtc_load, once). Layout of a copy, big-endian: "LPR1", u32 sequence, u16 length, state, u32 CRC-32 of
+one that is whole (recovery, once). Layout of a copy, big-endian: "LPR1", u32 sequence, u16 length, state, u32 CRC-32 of
 all before.
 """
 
 import struct
 from binascii import crc32
 
+from drivers.constant import const
+
 MAGIC = b"LPR1"
 HEAD = ">4sIH"
-HEAD_LEN = 10
+_HEAD_LEN = const(10)
 COPY_LEN = 216
 FIELDS = (
     "epoch",  # the frame counter and its block
@@ -43,7 +45,7 @@ class RtcState:
     """The state as attributes named in FIELDS, and `airtime`, the bytes of the duty meter (b"" if unknown)."""
 
     def __init__(self, memory):
-        """`memory` is machine.RTC().memory: called with bytes it writes. Nothing is read: rtc_load does that."""
+        """`memory` is machine.RTC().memory: called with bytes it writes. Nothing is read: recovery does that."""
         self._memory = memory
         self.sequence = 0
         self.image = bytearray(2 * COPY_LEN)
@@ -60,9 +62,9 @@ class RtcState:
         self.sequence += 1
         length = STATE_LEN + len(self.airtime)
         at = COPY_LEN * (self.sequence & 1)
-        end = at + HEAD_LEN + length
+        end = at + _HEAD_LEN + length
         struct.pack_into(HEAD, self.image, at, MAGIC, self.sequence, length)
-        struct.pack_into(STATE, self.image, at + HEAD_LEN, *[getattr(self, name) for name in FIELDS])
-        self.image[at + HEAD_LEN + STATE_LEN : end] = self.airtime
+        struct.pack_into(STATE, self.image, at + _HEAD_LEN, *[getattr(self, name) for name in FIELDS])
+        self.image[at + _HEAD_LEN + STATE_LEN : end] = self.airtime
         struct.pack_into(">I", self.image, end, crc32(memoryview(self.image)[at:end]) & 0xFFFFFFFF)
         self._memory(self.image)

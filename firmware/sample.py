@@ -3,6 +3,7 @@
 Goes in: sensors by name. Comes out: {quantity: wire integer}, and from that (schema, values) pairs. Knows no journal.
 """
 
+from drivers.constant import const
 from drivers.link.schema import SELF_DESCRIBING, fit
 from drivers.sensor.errors import SensorAbsent, SensorError
 
@@ -13,7 +14,7 @@ _QUANTITIES = {
     "battery": ("battery",),
 }
 _WARM_AFTER_S = {"pms5003": 30}  # its fan has not drawn enough air before: data manual, note 4
-_SELF_DESCRIBING_MAX = 40  # bytes: what fits the smallest frame that lora.max_frame allows
+_SELF_DESCRIBING_MAX = const(40)  # bytes: what fits the smallest frame that lora.max_frame allows
 
 
 class Sampler:

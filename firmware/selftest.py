@@ -6,10 +6,11 @@ A problem here stops nothing either: a node without radio still measures, one wi
 import asyncio
 import os
 
+from drivers.constant import const
 from drivers.sensor.errors import SensorError
 from firmware.bearer_error import BearerError
 
-_BLOCK = 4096
+_BLOCK = const(4096)
 
 
 def check(parts, folder):
@@ -18,15 +19,22 @@ def check(parts, folder):
 
 
 async def _check(parts, folder):
-    found = 0
-    for name, problem in (
-        ("flash", _flash_problem(parts.config, folder)),
-        ("sensors", await _sensor_problem(parts.sampler)),
-        (parts.config.bearer, await _bearer_problem(parts.bearer)),
-    ):
-        print("lamppost: self-check: %s: %s" % (name, "PROBLEM: " + problem if problem else "good"))
-        found += 1 if problem else 0
-    return found
+    problems = {"flash": [_flash_problem(parts.config, folder)], "sensors": [], parts.config.bearer: []}
+    for _, sensor in parts.sampler.sensors:  # warm or not
+        try:
+            await sensor.measure()
+        except SensorError as error:
+            problems["sensors"].append(str(error))
+    try:
+        await parts.bearer.start()  # a radio answers at once or never; about Wi-Fi the first report says what is wrong
+    except BearerError as error:
+        problems[parts.config.bearer].append(str(error))
+    return sum(_tell(name, [problem for problem in problems[name] if problem]) for name in sorted(problems))
+
+
+def _tell(name, problems):
+    print("lamppost: self-check: %s: %s" % (name, "PROBLEM: " + "; ".join(problems) if problems else "good"))
+    return len(problems)
 
 
 def _flash_problem(config, folder):
@@ -41,23 +49,3 @@ def _flash_problem(config, folder):
         config.journal_reports,
         needed_kib,
     )
-
-
-async def _sensor_problem(sampler):
-    """Ask them all, warm or not."""
-    faults = []
-    for _, sensor in sampler.sensors:
-        try:
-            await sensor.measure()
-        except SensorError as error:
-            faults.append(str(error))
-    return "; ".join(faults)
-
-
-async def _bearer_problem(bearer):
-    """The radio answers at once or never. Wi-Fi takes seconds: the first report says what is wrong with it."""
-    try:
-        await bearer.start()
-    except BearerError as error:
-        return str(error)
-    return ""

@@ -19,9 +19,11 @@ exact one through deep sleep. Reading all this at a start is identity's. Knows n
 
 import struct
 
+from drivers.constant import const
+
 SEQUENCE_BLOCK = 1  # docs/decisions/0002: with larger blocks a restored flash image cannot be told from the truth
 COUNTER_BLOCK = 256
-LAST_COUNTER = 0xFFFFFFFF
+_LAST_COUNTER = const(0xFFFFFFFF)
 MAX_CLOSED = 32
 KNOWN = 1
 TOLD = 2
@@ -53,7 +55,7 @@ class Settings:
         counter = self.next_counter
         if counter >= self.counter_end:
             end = counter + COUNTER_BLOCK
-            if end > LAST_COUNTER:
+            if end > _LAST_COUNTER:
                 raise SettingsError("all 2**32 frame counters are used; enrol this node again: lamppost enrol")
             self.write_u32("counter", end)
             self.counter_end = end

@@ -19,9 +19,7 @@ from drivers import clock
 from firmware import crash, identity
 from firmware.uptime import Uptime
 
-CONFIG = "/config.json"
-BOARD = "/board.json"
-JOURNAL = "/journal"
+_JOURNAL = "/journal"
 
 
 class Parts:
@@ -64,10 +62,10 @@ def _load_files(parts):
     from firmware import config, hardware
 
     parts.woke = machine.reset_cause() == machine.DEEPSLEEP_RESET
-    parts.board = hardware.load_board(BOARD)
+    parts.board = hardware.load_board("/board.json")
     parts.is_button_held = hardware.is_button_held(parts.board)
     if not parts.is_button_held:
-        parts.config = config.load(CONFIG)
+        parts.config = config.load("/config.json")
 
 
 def _may_start(parts):
@@ -91,15 +89,14 @@ def _load_numbers(parts):
     """NVS, journal and RTC memory, in agreement; and the clock of this boot."""
     from firmware.archive import Archive
     from firmware.journal_scan import open_journal
-    from firmware.recovery import begin_boot, close_what_disagrees, resume
-    from firmware.rtc_load import load_state
+    from firmware.recovery import begin_boot, close_what_disagrees, load_state, resume
 
     parts.settings = settings = identity.load(parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
     cap = parts.config.journal_reports
     owner = hashlib.sha256(settings.node_id.encode()).digest()[:8]
-    journal, found = open_journal(JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
-    if found.segments_foreign:
-        print("lamppost: %d journal segments of another node id are kept, not sent" % found.segments_foreign)
+    journal, foreign = open_journal(_JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
+    if foreign:
+        print("lamppost: %d journal segments of another node id are kept, not sent" % foreign)
     parts.archive = Archive(settings, journal, cap=cap)
     told = close_what_disagrees(settings, journal)
     if told:
@@ -120,9 +117,8 @@ def _open_devices(parts):
     from firmware import hardware
     from firmware.alarm import Alarms
     from firmware.sample import Sampler
-    from firmware.supply import power_sensors
 
-    power_sensors(parts.board, True)
+    hardware.power_sensors(parts.board, True)
     parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors), parts.uptime)
     parts.alarms = Alarms(parts.config.alarms, on_bits=parts.state.alarms)
 
@@ -148,7 +144,7 @@ def _open_bearer(parts):
         parts.archive, settings, state, uptime, max_frame=parts.bearer.max_frame, up=up, down=down
     )
     radio = parts.board.get("radio") or {}
-    parts.board = {"vext": parts.board.get("vext"), "nss": radio.get("nss")}  # what supply wants; the rest is used
+    parts.board = {"vext": parts.board.get("vext"), "nss": radio.get("nss")}  # what asleep wants; the rest is used
 
 
 def _make_seals(root, epoch):
@@ -171,7 +167,7 @@ def _check(parts):
     if not parts.woke:
         from firmware.selftest import check
 
-        check(parts, JOURNAL)
+        check(parts, _JOURNAL)
 
 
 def _forget(*names):
@@ -190,8 +186,8 @@ def _forget(*names):
 _STEPS = (
     (_load_files, ("firmware.config", "drivers.radio.region")),
     (_may_start, ()),
-    (_load_numbers, ("firmware.recovery", "firmware.journal_scan", "firmware.rtc_load")),
-    (_open_devices, ("firmware.supply",)),
+    (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
+    (_open_devices, ()),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
 )

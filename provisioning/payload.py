@@ -9,7 +9,14 @@ from pathlib import Path
 from boards import mpy
 
 _ROOT = Path(__file__).parents[1]
-_FOR_CPYTHON = {"drivers/bus/linux.py", "drivers/bus/remote.py", "drivers/link/reasons.py", "drivers/link/unpack.py"}
+_FOR_CPYTHON = {
+    "drivers/bus/linux.py",
+    "drivers/bus/remote.py",
+    "drivers/link/reasons.py",
+    "drivers/link/unpack.py",
+    "drivers/radio/sx126x.py",
+    "firmware/journal_image.py",
+}
 _RUN_BY_NAME = ("boot.py", "main.py")
 
 
@@ -20,7 +27,8 @@ def node_files() -> dict[str, bytes]:
         for source in sorted((_ROOT / package).rglob("*.py")):
             name = source.relative_to(_ROOT).as_posix()
             if _belongs_on_a_node(source, name):
-                files[f"/lib/{name.removesuffix('.py')}.mpy"] = mpy.compile_file(source, name=name)
+                path = f"/lib/{name.removesuffix('.py')}.mpy"
+                files[path] = mpy.compile_file(source, name=path)  # one name in the node's memory, not two
     return files
 
 

@@ -1,12 +1,13 @@
 """What an ack says: which reports are on the gateway's disk. Plaintext of an ACK frame; docs/protocol.md, "Ack"."""
 
+from drivers.constant import const
 from drivers.link.frame import FrameError, nearest
 
 BITMAP_BITS = 16
-_HAS_EPOCH = 1
-_WIDE = 2
-_HAS_UTC = 4
-_KNOWN_FLAGS = 7
+_HAS_EPOCH = const(1)
+_WIDE = const(2)
+_HAS_UTC = const(4)
+_KNOWN_FLAGS = const(7)
 
 
 class Ack:

@@ -4,11 +4,21 @@ Encodes in the preferred (shortest) form, map keys in the order given. No floats
 refuses them, and anything malformed, nested deeper than 8 or followed by more bytes, with FrameError("bad_cbor").
 """
 
+from drivers.constant import const
 from drivers.link.frame import FrameError
 
-_MAX_DEPTH = 8
-_UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
-_FALSE, _TRUE, _NULL = 20, 21, 22
+_MAX_DEPTH = const(8)
+_UINT = const(0)
+_NEGATIVE = const(1)
+_BYTES = const(2)
+_TEXT = const(3)
+_ARRAY = const(4)
+_MAP = const(5)
+_TAG = const(6)
+_SIMPLE = const(7)
+_FALSE = const(20)
+_TRUE = const(21)
+_NULL = const(22)
 
 
 def encode(value):

@@ -4,10 +4,11 @@ Source: RFC 3610 with L = 2 (13-byte nonce) and M = 8 (8-byte tag); COSE algorit
 The gateway does the same with `cryptography`; one set of vectors holds them together.
 """
 
+from drivers.constant import const
 from drivers.link.frame import TAG_LEN, FrameError
 
 _FLAGS = 8 * ((TAG_LEN - 2) >> 1) + 1  # of the first MAC block, without associated data
-_HAS_AAD = 0x40
+_HAS_AAD = const(0x40)
 
 
 class Ccm:

@@ -4,6 +4,8 @@ Knows no radio and no region. Bandwidths are those of the chips, each an exact f
 a whole number of microseconds. Sources: SX1261/2 datasheet 6.1.4 (SF5 and SF6 too), Semtech AN1200.13 (SX1272/6).
 """
 
+from drivers.constant import const
+
 SX126X = "sx126x"
 SX127X = "sx127x"
 
@@ -21,7 +23,7 @@ _DIVISORS = {
     500_000: 1,
 }
 BANDWIDTHS_HZ = tuple(sorted(_DIVISORS))
-_LDRO_FROM_US = 16_000  # a symbol this long drifts within itself: datasheet 6.1.1.4
+_LDRO_FROM_US = const(16_000)  # a symbol this long drifts within itself: datasheet 6.1.1.4
 MAX_PAYLOAD = 255
 
 

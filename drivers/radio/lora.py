@@ -7,10 +7,6 @@ class RadioError(Exception):
     """The radio does not do what it was told: the message says what to check. The driver resets it at the next use."""
 
 
-class TooLate(RadioError):
-    """A frame's moment has passed; nothing was sent."""
-
-
 class Channel:
     """Where and how to be on the air. Checked once, then trusted; make one per purpose and keep it."""
 

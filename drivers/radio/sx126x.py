@@ -5,7 +5,7 @@ moment, listen before talk. Source: Semtech SX1261/2 datasheet rev 2.1, chapters
 """
 
 from drivers.constant import const
-from drivers.radio.lora import TooLate
+from drivers.radio.lora import RadioError
 from drivers.radio.sx126x_chip import CONTINUOUS
 from drivers.radio.sx126x_lifecycle import LISTENING
 from drivers.radio.sx126x_transceiver import Transceiver
@@ -19,6 +19,10 @@ _XOSC_TO_TX_US = const(105)
 _POLL_MS = const(5)
 _CHECK_MS = const(1000)  # how long a lost interrupt or a dead chip stays unnoticed while receiving
 PREPARE_MS = 25  # how long before its moment transmit_at wants to be called: the chip is set up in that time
+
+
+class TooLate(RadioError):
+    """A frame's moment has passed; nothing was sent."""
 
 
 class SX126x(Transceiver):

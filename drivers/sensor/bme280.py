@@ -6,6 +6,7 @@ The compensation is the datasheet's integer version (64-bit pressure): single-pr
 import struct
 
 from drivers import clock
+from drivers.constant import const
 from drivers.sensor.errors import SensorAbsent, SensorGarbled
 
 _REG_CALIBRATION_1 = b"\x88"  # T1..P9, reserved, H1
@@ -17,15 +18,15 @@ _SOFT_RESET = b"\xe0\xb6"
 _CTRL_HUM_X1 = b"\xf2\x01"  # takes effect only with the next write of ctrl_meas: 5.4.3
 _CTRL_MEAS_FORCED_X1 = b"\xf4\x25"  # temperature and pressure once, then back to sleep
 
-_ID_BME280 = 0x60
+_ID_BME280 = const(0x60)
 _IDS_BMP280 = (0x56, 0x57, 0x58)
-_STATUS_UPDATING = 0x01
-_STATUS_MEASURING = 0x08
-_START_UP_MS = 2
-_CONVERSION_MS = 10  # 9.3 ms worst case at oversampling x1: 9.1
-_PATIENCE_MS = 50
-_SKIPPED_20_BIT = 0x80000  # what the data registers hold before the first conversion: 4.2.3 and table 18
-_SKIPPED_16_BIT = 0x8000
+_STATUS_UPDATING = const(0x01)
+_STATUS_MEASURING = const(0x08)
+_START_UP_MS = const(2)
+_CONVERSION_MS = const(10)  # 9.3 ms worst case at oversampling x1: 9.1
+_PATIENCE_MS = const(50)
+_SKIPPED_20_BIT = const(0x80000)  # what the data registers hold before the first conversion: 4.2.3 and table 18
+_SKIPPED_16_BIT = const(0x8000)
 
 
 class BME280:

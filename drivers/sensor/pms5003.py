@@ -1,19 +1,20 @@
 """PMS5003 particulate matter over UART. Source: Plantower PMS5003 data manual V2.3, appendices I and II."""
 
 from drivers import clock
+from drivers.constant import const
 from drivers.sensor.errors import SensorAbsent, SensorGarbled
 
 BAUDRATE = 9600
 _START = b"\x42\x4d"
-_DATA_LEN = 28  # 13 words and the checksum
-_FRAME_LEN = 32
+_DATA_LEN = const(28)  # 13 words and the checksum
+_FRAME_LEN = const(32)
 _READ = b"\x42\x4d\xe2\x00\x00\x01\x71"
 _PASSIVE = b"\x42\x4d\xe1\x00\x00\x01\x70"
 _SLEEP = b"\x42\x4d\xe4\x00\x00\x01\x73"
 _WAKE = b"\x42\x4d\xe4\x00\x01\x01\x74"
-_TIMEOUT_MS = 3_500  # active mode: a frame every 0.2 to 0.8 s, or 2.3 s where the air is steady
-_POLL_MS = 20
-_MAX_STALE = 1_024  # a wire that never rests must not hold the node
+_TIMEOUT_MS = const(3_500)  # active mode: a frame every 0.2 to 0.8 s, or 2.3 s where the air is steady
+_POLL_MS = const(20)
+_MAX_STALE = const(1_024)  # a wire that never rests must not hold the node
 
 
 class FrameParser:

@@ -1,10 +1,11 @@
 """Water level in mm from the voltage of a submersible or ultrasonic probe, calibrated by points. Integers only."""
 
 from drivers import clock
+from drivers.constant import const
 from drivers.sensor.errors import SensorGarbled
 
-_SAMPLES = 5  # the median of five throws away two wild ones
-_SPACING_MS = 10
+_SAMPLES = const(5)  # the median of five throws away two wild ones
+_SPACING_MS = const(10)
 
 
 class WaterLevel:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from drivers import clock as driver_clock
 from drivers.bus.linux import BusError
-from drivers.radio.lora import Channel, RadioError, TooLate
-from drivers.radio.sx126x import PREPARE_MS
+from drivers.radio.lora import Channel, RadioError
+from drivers.radio.sx126x import PREPARE_MS, TooLate
 from gateway.config import LoraSouthbound
 from gateway.downlink import WINDOW_US, Downlink, Schedule
 from gateway.duty import DutyBook

@@ -13,6 +13,8 @@ from firmware.identity import load
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT
 
 _BLOCK = 512
+_ERASED = b"\xff" * _BLOCK
+_EIO = -5
 
 
 class PowerCut(BaseException):
@@ -20,59 +22,76 @@ class PowerCut(BaseException):
 
 
 class Supply:
-    """Counts flash and NVS operations; at the chosen one the power goes."""
+    """Counts flash and NVS operations; at the chosen one the power goes, and stays away until `restore`."""
 
     def __init__(self):
         self.operations = 0
-        self.cut_at = None
+        self.is_cut = False
+        self._cut_at = None
+
+    def cut_after(self, count):
+        """Tear the `count`-th operation from now."""
+        self._cut_at = self.operations + count
+
+    def restore(self):
+        self.is_cut, self._cut_at = False, None
 
     def spend(self):
         """True if this operation is the one that is torn."""
         self.operations += 1
-        if self.cut_at is not None and self.operations > self.cut_at:
+        self.is_cut = self.operations == self._cut_at
+        return self.is_cut
+
+    def require(self):
+        """Raise PowerCut where a program notices that it does not run any more."""
+        if self.is_cut:
             raise PowerCut()
-        return self.cut_at is not None and self.operations == self.cut_at
 
 
 class Flash:
-    """A block device with torn writes, for VfsLfs2. After a power cut take the `survivor`."""
+    """A block device with torn writes, for VfsLfs2. After a power cut take the `survivor`.
+
+    A cut shows as EIO at once and ever after: an exception through littlefs would leave it inconsistent, and files that
+    are open are closed later by the garbage collector, which allows no allocation.
+    """
 
     def __init__(self, supply, data=None):
         self._supply = supply
-        self._is_dead = False  # files that a cut left open are closed by the garbage collector: too late
+        self._is_dead = False
         self.data = data or bytearray(b"\xff" * (128 * _BLOCK))
 
     def survivor(self):
-        """The same flash for the next boot; this object does nothing any more."""
+        """The same flash for the next boot."""
         self._is_dead = True
-        return Flash(self._supply, self.data)
+        return Flash(self._supply, bytearray(self.data))
 
     def readblocks(self, block, buf, offset=0):
         if self._is_dead:
-            return
+            return _EIO
         at = block * _BLOCK + offset
         buf[:] = self.data[at : at + len(buf)]
+        return 0
 
     def writeblocks(self, block, buf, offset=0):
-        if self._is_dead:
-            return
-        at = block * _BLOCK + offset
-        if self._supply.spend():
-            half = len(buf) // 2
-            self.data[at : at + half] = buf[:half]
-            raise PowerCut()
-        self.data[at : at + len(buf)] = buf
+        return self._put(buf, block * _BLOCK + offset)
 
     def ioctl(self, op, arg):
         if op == 4:
             return len(self.data) // _BLOCK
         if op == 5:
             return _BLOCK
-        if op == 6 and not self._is_dead:
-            size = _BLOCK // 2 if self._supply.spend() else _BLOCK
-            self.data[arg * _BLOCK : arg * _BLOCK + size] = b"\xff" * size
-            if size < _BLOCK:
-                raise PowerCut()
+        if op == 6:
+            return self._put(_ERASED, arg * _BLOCK)
+        return 0
+
+    def _put(self, data, at):
+        if self._is_dead or self._supply.is_cut:
+            return _EIO
+        if self._supply.spend():
+            half = len(data) // 2
+            self.data[at : at + half] = data[:half]
+            return _EIO
+        self.data[at : at + len(data)] = data
         return 0
 
     def mount(self):
@@ -103,7 +122,7 @@ class Nvs:
     def set_i32(self, name, value):
         if not -(1 << 31) <= value < 1 << 31:
             raise OverflowError(value)
-        self._set(name, value)
+        self._write(name, value)
 
     def get_blob(self, name, buf):
         value = self.entries.get(name)
@@ -113,22 +132,24 @@ class Nvs:
         return len(value)
 
     def set_blob(self, name, value):
-        self._set(name, bytes(value))
+        self._write(name, bytes(value))
 
     def erase_key(self, name):
         if name not in self.entries:
             raise OSError(-0x1102)
-        if self._supply.spend():
-            raise PowerCut()
-        del self.entries[name]
+        self._write(name, None)
 
     def commit(self):
         pass
 
-    def _set(self, name, value):
-        if self._supply.spend():
-            raise PowerCut()
-        self.entries[name] = value
+    def _write(self, name, value):
+        self._supply.require()
+        self._supply.spend()
+        self._supply.require()
+        if value is None:
+            del self.entries[name]
+        else:
+            self.entries[name] = value
 
 
 class Clock:

@@ -67,6 +67,7 @@ class Life:
         )
 
     def measure(self):
+        self.supply.require()
         self.clock.pass_s(self.rng.randrange(1, 30))
         values = tuple(self.rng.randrange(0, 500) for _ in range(3))
         seq = self.archive.add(self.settings.boot, self.uptime.nearest_s(), 2, values)
@@ -79,6 +80,7 @@ class Life:
 
     def report(self, *, loss):
         """One frame, and its ack. Returns False if there was nothing to send."""
+        self.supply.require()
         frame = self.reporter.next_frame()
         if frame is None:
             return False
@@ -154,7 +156,7 @@ def live(seed, harm, *, deaths=6, loss=30):
 
 def _until_cut(life):
     """Work until the supply fails in the middle of a flash or NVS operation."""
-    life.supply.cut_at = life.supply.operations + life.rng.randrange(1, 200)
+    life.supply.cut_after(life.rng.randrange(1, 200))
     try:
         while True:
             life.measure()
@@ -163,18 +165,21 @@ def _until_cut(life):
             if life.rng.randrange(25) == 0:
                 life.images.append(bytes(life.flash.data))
                 del life.images[:-3]
-    except PowerCut:
-        life.supply.cut_at = None
+    except (PowerCut, OSError):
+        assert life.supply.is_cut
+        life.supply.restore()
 
 
 def _booted(life):
     """One start, which may be cut as well."""
     if life.rng.randrange(2):
-        life.supply.cut_at = life.supply.operations + life.rng.randrange(1, 12)
+        life.supply.cut_after(life.rng.randrange(1, 12))
     try:
         life.boot()
+        life.supply.require()
         return True
-    except PowerCut:
+    except (PowerCut, OSError):
+        assert life.supply.is_cut
         return False
     finally:
-        life.supply.cut_at = None
+        life.supply.restore()

@@ -2,9 +2,8 @@
 
 from firmware.journal import Entry
 from firmware.journal_scan import open_journal
-from firmware.recovery import begin_boot, close_what_disagrees, resume
+from firmware.recovery import begin_boot, close_what_disagrees, load_state, resume
 from firmware.rtc import RtcState
-from firmware.rtc_load import load_state
 from firmware.settings import COUNTER_BLOCK
 from tests.firmware.bench import Flash, Supply, enrolled, settings_of
 
@@ -184,12 +183,12 @@ def closing_an_epoch_cut_at_any_write_is_finished_at_the_next_start():
         supply = Supply()
         nvs = enrolled(supply)
         nvs.set_i32("seq", 5)
-        supply.cut_at = supply.operations + cut_at
+        supply.cut_after(cut_at)
         try:
             close_what_disagrees(settings_of(nvs), opened())
         except PowerCut:
             pass
-        supply.cut_at = None
+        supply.restore()
         settings = settings_of(nvs)
         close_what_disagrees(settings, opened())
         assert (settings.epoch, settings.next_seq, settings.untold()) == (2, 0, [(1, 5, False)]), cut_at

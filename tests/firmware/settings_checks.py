@@ -79,14 +79,14 @@ def a_cut_at_any_write_repeats_no_number():
         supply = Supply()
         nvs = enrolled(supply)
         used = []
-        supply.cut_at = supply.operations + cut_at
+        supply.cut_after(cut_at)
         try:
             settings = settings_of(nvs)
             for _ in range(20):
                 used.append(("seq", settings.take_seq()))
                 used.append(("counter", settings.take_counter()))
         except PowerCut:
-            supply.cut_at = None
+            supply.restore()
         settings = settings_of(nvs)
         for _ in range(20):
             used.append(("seq", settings.take_seq()))
@@ -124,12 +124,12 @@ def an_enrolment_cut_anywhere_leaves_a_node_that_asks_again_or_is_whole():
         for cut_at in range(1, 30):
             supply = Supply()
             nvs = enrolled(supply) if renewed else Nvs(supply)
-            supply.cut_at = supply.operations + cut_at
+            supply.cut_after(cut_at)
             try:
                 enrol(nvs, key=b"\x01" * 32, address=ADDRESS, node_id=NODE_ID, epoch=7)
             except PowerCut:
                 pass
-            supply.cut_at = None
+            supply.restore()
             try:
                 settings = settings_of(nvs)
                 whole = (b"\x01" * 32, 7)

@@ -77,7 +77,8 @@ def repository_files(*packages: str) -> dict[str, bytes]:
         parts = Path(package).parts
         above = [ROOT.joinpath(*parts[:i]) / "__init__.py" for i in range(1, len(parts))]
         inside = [ROOT / package] if package.endswith(".py") else sorted((ROOT / package).rglob("*.py"))
-        for path in [*above, *inside]:
+        shared = [ROOT / "drivers/constant.py"] if parts[0] == "drivers" else []  # what each of its modules may use
+        for path in [*above, *inside, *shared]:
             found[f"/lib/{path.relative_to(ROOT)}"] = path.read_bytes()
     return found
 

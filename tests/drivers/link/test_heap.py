@@ -69,7 +69,12 @@ print(later - first, used, size)
 
 def compiled() -> dict[str, bytes]:
     """The node's part of drivers.link as it is put on a board, by path below /lib."""
-    names = ["drivers/__init__", "drivers/link/__init__", *(f"drivers/link/{name}" for name in NODE_MODULES)]
+    names = [
+        "drivers/__init__",
+        "drivers/constant",
+        "drivers/link/__init__",
+        *(f"drivers/link/{name}" for name in NODE_MODULES),
+    ]
     return {f"{name}.mpy": compile_file(ROOT / f"{name}.py", name=f"{name}.py") for name in names}
 
 

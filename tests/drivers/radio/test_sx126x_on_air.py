@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from drivers.radio.lora import Channel, TooLate
-from drivers.radio.sx126x import PREPARE_MS
+from drivers.radio.lora import Channel
+from drivers.radio.sx126x import PREPARE_MS, TooLate
 from tests.drivers.radio.bench import Bench
 from tests.drivers.radio.virtual_time import TICKS
 

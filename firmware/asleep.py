@@ -1,19 +1,15 @@
-"""Supplies and pins around deep sleep."""
+"""Going to deep sleep: everything that the next waking needs, supplies and pins."""
 
+import time
+
+import esp32
 import machine
 
-
-def power_sensors(board, on):
-    """Switch the rail of external sensors, where a board has one."""
-    vext = board.get("vext")
-    if vext:
-        machine.Pin(vext["pin"], machine.Pin.OUT, value=vext["on_level"] if on else 1 - vext["on_level"])
+from firmware.hardware import power_sensors
 
 
 def fall_asleep(parts, rest_s):
     """Put everything that the next waking needs into RTC memory, and sleep. On a board this does not return."""
-    import time
-
     state, settings, run = parts.state, parts.settings, parts.archive.current()
     state.epoch, state.boot = settings.epoch, settings.boot
     state.next_counter, state.counter_end = settings.next_counter, settings.counter_end
@@ -32,8 +28,6 @@ def fall_asleep(parts, rest_s):
 
 def _hold_radio(board):
     """Keep the radio's NSS high while the chip sleeps: an edge wakes the radio, and it draws 1.5 mA until morning."""
-    import esp32
-
     nss = board["nss"]
     if nss is not None:
         machine.Pin(nss, machine.Pin.OUT, value=1, hold=True)  # pyright: ignore[reportCallIssue]  the stubs lack it
