@@ -7,8 +7,9 @@ Keyed by epoch too, for boot numbers begin again when a node is enrolled anew.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
+
+from gateway.tables import Tables
 
 _KEPT = 256  # boots per node; a node in a crash loop must not fill the disk
 
@@ -27,7 +28,7 @@ class Boots:
 
     def note(
         self,
-        tx: sqlite3.Connection,
+        tx: Tables,
         node: str,
         epoch: int,
         boot: int,
@@ -52,7 +53,7 @@ class Boots:
             (node, node, _KEPT),
         )
 
-    def close(self, tx: sqlite3.Connection, node: str, epoch: int, boot: int, *, heard_at_s: float) -> None:
+    def close(self, tx: Tables, node: str, epoch: int, boot: int, *, heard_at_s: float) -> None:
         """The node was last heard in this boot then; a later boot has begun."""
         tx.execute(
             "UPDATE boots SET heard_at_s = max(heard_at_s, ?) WHERE node = ? AND epoch = ? AND boot = ?",
@@ -61,7 +62,7 @@ class Boots:
 
     def resolve(
         self,
-        tx: sqlite3.Connection,
+        tx: Tables,
         node: str,
         epoch: int,
         boot: int,

@@ -8,7 +8,6 @@ drivers/link/schema.py.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from drivers.link import schema as schemas
 from gateway.boots import Boots, Moment
 from gateway.identity.nodes import Node
 from gateway.reading import Kind, Reading, Report, TimeQuality, exact_time_s
+from gateway.tables import Tables
 
 _AGE_STEP_S = 1.0  # ages and uptimes are whole seconds
 _DRIFT = 200e-6  # of a node's clock: crystal, and what calibration leaves of the RC clock in deep sleep
@@ -57,7 +57,7 @@ class Origin:
     is_urgent: bool
 
 
-def reports_of(tx: sqlite3.Connection, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
+def reports_of(tx: Tables, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
     """Yield (sequence, digest of the content, report) for each report of a resolved body."""
     kind: Kind = "alarm" if origin.is_urgent else "telemetry"
     for arrival in body.reports:
@@ -83,7 +83,7 @@ def digest_of(arrival: Arrival) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=6).digest(), "big")
 
 
-def _moment(tx: sqlite3.Connection, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
+def _moment(tx: Tables, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
     if body.older_boot is None:
         return Moment(origin.sent_at_s - arrival.age_s, True, _AGE_STEP_S + arrival.age_s * _DRIFT)
     return boots.resolve(

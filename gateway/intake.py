@@ -8,13 +8,13 @@ acknowledged in any way.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drivers.link.frame import URGENT
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
+from gateway.outbox.entries import Transaction
 from gateway.reading import Reading
 from gateway.store import Store, StoreError, StoreFull
 from gateway.uplinks import Taken, Uplink, Uplinks
@@ -22,7 +22,7 @@ from gateway.uplinks import Taken, Uplink, Uplinks
 __all__ = ["Intake", "Message", "Uplink", "Verdict"]
 
 log = logging.getLogger(__name__)
-PutOwn = Callable[[sqlite3.Connection, Sequence[Reading], str, float | None], str]
+PutOwn = Callable[[Transaction, Sequence[Reading], str, float | None], str]
 
 
 @dataclass(frozen=True, kw_only=True)
