@@ -30,7 +30,8 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = OFF",  # Debian's default zeroes what is deleted: more writes, and no key is in here
-    "PRAGMA journal_size_limit = 16777216",
+    "PRAGMA journal_size_limit = 1048576",
+    "PRAGMA wal_autocheckpoint = 64",  # pages: a checkpoint of ours goes into the file at once, the WAL stays small
     "PRAGMA foreign_keys = OFF",
     "PRAGMA cache_size = -8192",  # KiB; what changes between two checkpoints rarely takes more
 )

@@ -22,6 +22,9 @@ from gateway.uplinks import Taken, Uplink, Uplinks
 __all__ = ["Intake", "Message", "Uplink", "Verdict"]
 
 log = logging.getLogger(__name__)
+
+_WITHIN_S = {"lora": 0.5}  # the answer's moment is 2 s after the frame
+_NODE_WAITS_S = 0.1  # on any other bearer a node sends its next frame when this one is answered
 PutOwn = Callable[[Transaction, Sequence[Reading], str, float | None], str]
 
 
@@ -74,7 +77,11 @@ class Intake:
         self._counters.add("uplinks")
         urgent = len(uplink.frame) > 0 and uplink.frame[0] & 0x0F == URGENT
         try:
-            taken = await self._store.write(lambda tx: self._uplinks.take(tx, uplink), urgent=urgent)
+            taken = await self._store.write(
+                lambda tx: self._uplinks.take(tx, uplink),
+                urgent=urgent,
+                within_s=_WITHIN_S.get(uplink.bearer, _NODE_WAITS_S),
+            )
         except StoreError as error:
             return self._not_stored(error)
         if taken.reason is None and taken.node is not None:

@@ -247,6 +247,8 @@ class Store:
         try:
             return self._commit_together(batch, is_due)
         except StoreFull:
+            if self.vault.has_made_room():
+                return self._commit_batch(batch, is_due)
             if len(batch) == 1:
                 raise
             for waiting in batch:

@@ -7,6 +7,7 @@ log says after it. All of it belongs to the commit thread.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sqlite3
@@ -29,7 +30,6 @@ from gateway.store_errors import StoreDamaged, StoreFailed, StoreFull, translate
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_CHECKPOINT_BYTES = 8 << 20
 _CHECKPOINT_S = 900.0
 _HISTORY = 3  # segments that are kept for the ids they hold
 
@@ -57,6 +57,8 @@ class Vault:
         self._clock_s = clock_s
         self._since_bytes = 0
         self._since_s = clock_s()
+        self._is_short = False
+        self._has_made_room = False
         self.commits = 0
         self.bytes_written = 0
 
@@ -144,7 +146,11 @@ class Vault:
         assert tx is not None
         if tx.frame.page_count:
             self._require_room(tx.frame)
-            written = self.log.commit(tx.frame)
+            try:
+                written = self.log.commit(tx.frame)
+            except OSError as error:
+                self._is_short = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                raise
             self._since_bytes += written
             self.bytes_written += written
             self.commits += 1
@@ -153,7 +159,7 @@ class Vault:
         self._tx = None
         self.state.heard.keep()
         self.publish()
-        if self._since_bytes >= _CHECKPOINT_BYTES or self._clock_s() - self._since_s >= _CHECKPOINT_S:
+        if self._since_bytes >= self.log.segment_bytes or self._clock_s() - self._since_s >= _CHECKPOINT_S:
             self._checkpoint_if_possible()
 
     def roll_back(self) -> None:
@@ -168,6 +174,9 @@ class Vault:
             self.db.execute("RELEASE commit_in_the_making")
         elif not self.db.in_transaction:  # SQLite gave up all of it
             self._load()
+        if self._is_short:
+            self._is_short = False
+            self._make_room()
 
     def publish(self) -> None:
         """Let readers see what is committed."""
@@ -175,11 +184,22 @@ class Vault:
 
     def _require_room(self, frame: Frame) -> None:
         """Records may not take the file that is kept for noting deliveries on a full disk. Raises StoreFull."""
-        if frame.began_at != tuple(frame.next) and not self.log.has_room(frame.page_count):
-            if self._since_bytes:  # what was delivered may free a segment
-                self._checkpoint_if_possible()
-            if not self.log.has_room(frame.page_count) and not self.log.grow():
-                raise StoreFull("the disk is full; free some space, readings wait at the nodes meanwhile")
+        if frame.began_at == tuple(frame.next) or self.log.has_room(frame.page_count) or self.log.grow():
+            return
+        self._is_short = True
+        raise StoreFull("the disk is full; free some space, readings wait at the nodes meanwhile")
+
+    def _make_room(self) -> None:
+        """What was delivered since the last checkpoint may free segments."""
+        before = self.log.bytes_on_disk
+        if self._since_bytes:
+            self._checkpoint_if_possible()
+        self._has_made_room = self.log.bytes_on_disk < before
+
+    def has_made_room(self) -> bool:
+        """Whether a commit that failed for want of room is worth another try; once."""
+        made, self._has_made_room = self._has_made_room, False
+        return made
 
     # Checkpoints
 
@@ -195,12 +215,8 @@ class Vault:
     def checkpoint(self) -> None:
         """The database is as of now. Segments that nobody needs any more are free after it."""
         self._save_checkpoint()
-        try:
-            self.db.execute("COMMIT")
-        except sqlite3.Error:
-            if not self.log.drop_spares():
-                raise
-            self.db.execute("COMMIT")  # with the room of the spare files
+        self.log.clear_room()
+        self.db.execute("COMMIT")
         self.db.execute("BEGIN IMMEDIATE")
         self._since_bytes, self._since_s = 0, self._clock_s()
         reclaim(self.log, self.state, self.reader, history=_HISTORY)

@@ -27,7 +27,8 @@ FOLDER = "outbox"
 SEGMENT_BYTES = 8 << 20
 _LEAST_SEGMENT_BYTES = 256 << 10
 _SHARE_OF_DISK = 128  # a segment takes at most this part of the file system
-_SPARES = 2
+_SPARES = 3
+_RESERVED = 2  # spare files on a disk that gets full: for noting deliveries, and to be given up for a checkpoint
 _ROOMY_SEGMENTS = 8  # with room for so many, none is kept back
 _READ_PAGES = 64
 _NO_COUNTS = (0,) * STREAM_COUNT
@@ -174,13 +175,16 @@ class Log:
         return Frame(self.next)
 
     def has_room(self, pages: int) -> bool:
-        """Whether so many pages can be written without the last spare file."""
+        """Whether so many pages can be written without the spare files that are kept back."""
         fits = bool(self.segments) and not self._is_abandoned and pages <= self.segments[-1].room
-        return fits or len(self._spares()) > 1 or self._disk_has_room()
+        return fits or len(self._spares()) > _RESERVED or self._disk_has_room()
 
     def grow(self) -> bool:
-        """Make a file ready beside the last spare one; False if the disk has no room for it."""
-        return self._make_spare() and len(self._spares()) > 1
+        """Make a file ready beside those that are kept back; False if the disk has no room for it."""
+        while self._make_spare():
+            if len(self._spares()) > _RESERVED:
+                return True
+        return False
 
     def commit(self, frame: Frame) -> int:
         """Put `frame` on disk. Returns the bytes written. Raises OSError: then nothing of it counts."""
@@ -227,7 +231,7 @@ class Log:
         number, self._next_number = self._next_number, self._next_number + 1
         path = self.folder / f"{number:010}.seg"
         if not self._take_spare(path, least_pages):
-            self._make(path, max(self._size(), (least_pages + 2) * PAGE))
+            self._make(path, max(self.segment_bytes, (least_pages + 2) * PAGE))
         fd = self.files.open(path)
         segment = Segment(number, path, fd, self.files.size(fd) // PAGE)
         if before is not None:
@@ -246,7 +250,9 @@ class Log:
         except OSError as error:
             log.warning("%s: no index could be written (%s); the next start scans it", segment.path, error.strerror)
 
-    def _size(self) -> int:
+    @property
+    def segment_bytes(self) -> int:
+        """Of new files."""
         if self._segment_bytes is None:
             _, total = self.files.room(self.folder)
             share = total // _SHARE_OF_DISK // PAGE * PAGE
@@ -285,16 +291,17 @@ class Log:
         self.files.sync_dir(self.folder)
 
     def reserve(self) -> None:
-        """Have a spare file at hand when the disk gets full, so that deliveries can be noted then."""
-        if not self._disk_has_room() and not self._spares():
-            self._make_spare()
+        """Have spare files at hand when the disk gets full, so that deliveries can be noted then."""
+        while not self._disk_has_room() and len(self._spares()) < _RESERVED:
+            if not self._make_spare():
+                return
 
     def _disk_has_room(self) -> bool:
-        return self.files.room(self.folder)[0] > _ROOMY_SEGMENTS * self._size()
+        return self.files.room(self.folder)[0] > _ROOMY_SEGMENTS * self.segment_bytes
 
     def _make_spare(self) -> bool:
         try:
-            self._make(self.folder / f"spare-{self._next_number:010}", self._size())
+            self._make(self.folder / f"spare-{self._next_number:010}", self.segment_bytes)
         except OSError:
             return False
         self._next_number += 1
@@ -311,12 +318,11 @@ class Log:
             self.files.unlink(segment.path)
         self.files.sync_dir(self.folder)
 
-    def drop_spares(self) -> int:
-        """Give the spare files back to the disk. Returns how many there were."""
-        spares = self._spares()
-        for spare in spares:
-            self.files.unlink(spare)
-        return len(spares)
+    def clear_room(self) -> None:
+        """On a full disk give the spare files back to it, for something that matters more."""
+        if not self._disk_has_room():
+            for spare in self._spares():
+                self.files.unlink(spare)
 
     # Reading
 
