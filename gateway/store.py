@@ -2,8 +2,8 @@
 
 `write(change)` returns after the fsync of the commit that holds the change, or raises and nothing of it was stored.
 The record log (gateway/outbox/log) is the truth; the database holds the tables as of a checkpoint, and what the log
-says after that is done again at the next start. What other modules keep in memory joins as a Participant: it writes itself
-down before a commit and is forgotten after a failed one, so that no memory is ever ahead of the disk.
+says after that is done again at the next start. What other modules keep in memory joins as a Participant: it writes
+itself down before a commit and is forgotten after a failed one, so that no memory is ever ahead of the disk.
 
 A commit is made when a page is full, or when its first change has waited as long as the rate of arrivals allows, or at
 once for an alarm. Knows nothing of nodes or platforms.

@@ -1,8 +1,8 @@
 """Every table of the gateway's database, so that its whole content can be seen on one page.
 
 The database is a checkpoint: what it holds is as of a position in the record log (gateway/outbox), and what the log
-says after that is done again at the next start. Columns ending in _s are UTC seconds. A node is named by its id throughout.
-Format 2; a newer one is refused by name, and one of format 1 is carried over (gateway/outbox/carry_over.py).
+says after that is done again at the next start. Columns ending in _s are UTC seconds. A node is named by its id
+throughout. Format 2; a newer one is refused by name, and format 1 is carried over (gateway/outbox/carry_over.py).
 """
 
 import sqlite3

@@ -90,6 +90,8 @@ class Vault:
             if isinstance(failure, StoreDamaged):
                 self.mark_damaged(str(failure))
             raise failure from error
+        if self._database.is_new and self.log.segments:  # what the log says before this is not to be done again
+            self._checkpoint_if_possible()
         self.log.reserve()
         self.publish()
 
@@ -117,6 +119,7 @@ class Vault:
         recall(self.log, position, state, history=_HISTORY)
         # A database that was begun anew knows nothing of what the log says of the one before: only records count.
         tables = None if saved is None and self.log.segments and self._database.is_new else self.db
+        self.log.least = state.ledger.ends[:]
         self.damaged = replay(self.log, position, tables, state)
         self.state.ledger, self.state.heard = state.ledger, state.heard
         self.state.moved.places[:] = state.moved.places

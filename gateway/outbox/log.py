@@ -60,6 +60,7 @@ class Log:
         self.folder = folder
         self.files = files
         self.segments: list[Segment] = []
+        self.least = [0] * STREAM_COUNT  # ordinals that were used, though the log does not show it any more
         self._segment_bytes = segment_bytes
         self._guard = threading.Lock()  # of the list of segments
         self._next_number = 1
@@ -69,7 +70,8 @@ class Log:
     @property
     def next(self) -> list[int]:
         """The next ordinal of each stream."""
-        return self.segments[-1].ends[:] if self.segments else [0] * STREAM_COUNT
+        ends = self.segments[-1].ends if self.segments else self.least
+        return [max(end, least) for end, least in zip(ends, self.least, strict=True)]
 
     @property
     def position(self) -> Position:
@@ -120,7 +122,8 @@ class Log:
                 before = self.segments[at - 1] if at else None
                 segment.previous, segment.previous_end = (before.number, before.end) if before else (0, 0)
                 if before:
-                    segment.firsts, segment.ends = before.ends[:], before.ends[:]
+                    segment.firsts = before.ends[:]
+                    segment.ends = segment.ends if segment.is_sealed else before.ends[:]
             if not segment.is_sealed:
                 most = after.previous_end if after and after.previous == segment.number else segment.pages - 1
                 self._scan(segment, most, is_last=after is None)
@@ -234,9 +237,9 @@ class Log:
             self._make(path, max(self.segment_bytes, (least_pages + 2) * PAGE))
         fd = self.files.open(path)
         segment = Segment(number, path, fd, self.files.size(fd) // PAGE)
+        segment.firsts, segment.ends = self.next, self.next
         if before is not None:
             segment.previous, segment.previous_end = before.number, before.end
-            segment.firsts, segment.ends = before.ends[:], before.ends[:]
         with self._guard:
             self.segments.append(segment)
         self._is_abandoned = False
@@ -355,6 +358,13 @@ class Log:
         header = pages.header_alone(raw, segment.seed) or self._inferred(segment, number)
         return Leaf(header, names or [], entries, is_damaged=True)
 
+    def _header(self, segment: Segment, number: int) -> Header:
+        raw = self.files.read(segment.fd, PAGE, number * PAGE)
+        page = pages.verified(raw, segment.seed)
+        if page is not None:
+            return pages.header_of(page)
+        return pages.header_alone(raw, segment.seed) or self._inferred(segment, number)
+
     def _inferred(self, segment: Segment, number: int) -> Header:
         """What the header of a damaged page must have said, by the page before it."""
         for at in range(number - 1, FIRST - 1, -1):
@@ -403,13 +413,7 @@ class Log:
         low, high = 0, len(candidates)
         while low < high:
             middle = (low + high) // 2
-            raw = self.files.read(segment.fd, PAGE, candidates[middle] * PAGE)
-            header = pages.header_alone(raw, segment.seed)
-            if header is None:  # damaged: look at its neighbour instead
-                candidates.pop(middle)
-                high = min(high - 1, len(candidates))
-                continue
-            if header.firsts[stream] <= ordinal:
+            if self._header(segment, candidates[middle]).firsts[stream] <= ordinal:
                 low = middle + 1
             else:
                 high = middle

@@ -107,16 +107,22 @@ def is_whole(raw: bytes, seed: int) -> bool:
 
 def verified(raw: bytes, seed: int) -> bytes | None:
     """The page, one flipped bit put right; None if it is not a page of this segment, or more is wrong with it."""
+    page = put_right(raw, seed)
+    if page is None or page[_FORMAT_AT] != FORMAT:
+        return None
+    return page if page is raw or _all_verify(page, seed) else None
+
+
+def put_right(raw: bytes, seed: int) -> bytes | None:
+    """What the checksum over bytes 4 to 4095 proves, one flipped bit put right; None if more is wrong.
+
+    A CRC is linear: what one flipped bit changes in it depends on its place alone.
+    """
     if len(raw) != PAGE:
         return None
     syndrome = _U32.unpack_from(raw)[0] ^ zlib.crc32(memoryview(raw)[4:], seed)
     if not syndrome:
-        return raw if raw[_FORMAT_AT] == FORMAT else None
-    return _mended(raw, syndrome, seed)
-
-
-def _mended(raw: bytes, syndrome: int, seed: int) -> bytes | None:
-    """A CRC is linear: what one flipped bit changes in it depends on its place alone."""
+        return raw
     if syndrome & (syndrome - 1) == 0:  # the flipped bit is in the checksum
         place: int | None = syndrome.bit_length() - 1
     else:
@@ -125,7 +131,7 @@ def _mended(raw: bytes, syndrome: int, seed: int) -> bytes | None:
         return None
     mended = bytearray(raw)
     mended[place >> 3] ^= 1 << (place & 7)
-    return bytes(mended) if mended[_FORMAT_AT] == FORMAT and _all_verify(bytes(mended), seed) else None
+    return bytes(mended)
 
 
 def _all_verify(page: bytes, seed: int) -> bool:

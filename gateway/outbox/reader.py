@@ -48,14 +48,12 @@ class Reader:
                     return found, unreadable
                 records, after = self._from_page(stream, at, min(end, at + most - len(found)))
                 for record in records:
-                    if record.ordinal > at:
-                        unreadable.append((at, record.ordinal))
+                    _note(unreadable, at, record.ordinal)
                     at = record.ordinal + 1
                     found.append(record)
                     size += record.size
-                if at < after:
-                    unreadable.append((at, after))
-                    at = after
+                _note(unreadable, at, after)
+                at = max(at, after)
         return found, unreadable
 
     def _from_page(self, stream: int, first: int, end: int) -> tuple[list[Found], int]:
@@ -83,6 +81,14 @@ class Reader:
                 leaf = self._log.page(segment, place[1])
                 return list(_moved_record(leaf, stream, ordinal)) if leaf else []
         return []
+
+
+def _note(runs: list[Run], first: int, end: int) -> None:
+    if first < end:
+        if runs and runs[-1][1] == first:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((first, end))
 
 
 def _records(leaf: Leaf, stream: int, first: int, end: int) -> Iterator[Found]:

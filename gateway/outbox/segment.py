@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.outbox.page import FORMAT, PAGE, STREAM_COUNT, Header, seed_of
+from gateway.outbox.page import FORMAT, PAGE, STREAM_COUNT, Header, put_right, seed_of
 
 _HEAD = struct.Struct("<IB3xQIQI4Q")
 _FOOT = struct.Struct("<IB3xIQ4Q")
@@ -91,9 +91,12 @@ def header_page(segment: Segment) -> bytes:
 
 def read_header(raw: bytes, segment: Segment) -> bool:
     """Take over what page 0 says; False if it is not this segment's."""
-    if not _verifies(raw, segment.seed):
+    page = put_right(raw, segment.seed)
+    if page is None or page[4] != FORMAT:
         return False
-    _, _, _, _, segment.previous, segment.previous_end, *firsts = _HEAD.unpack_from(raw)
+    _, _, number, _, segment.previous, segment.previous_end, *firsts = _HEAD.unpack_from(page)
+    if number != segment.number:
+        return False
     segment.firsts, segment.ends = firsts, firsts[:]
     return True
 
@@ -109,14 +112,15 @@ def footer_page(segment: Segment) -> bytes:
 
 def read_footer(raw: bytes, segment: Segment) -> bool:
     """Take over what the last page says; False if there is no footer of this segment."""
-    if not _verifies(raw, segment.seed):
+    page = put_right(raw, segment.seed)
+    if page is None or page[4] != FORMAT:
         return False
-    _, _, segment.end, segment.last_commit, *ends = _FOOT.unpack_from(raw)
+    _, _, segment.end, segment.last_commit, *ends = _FOOT.unpack_from(page)
     segment.ends = ends
     at = _FOOT.size
     for which in range(STREAM_COUNT + 1):
-        (length,) = _U32.unpack_from(raw, at)
-        segment.maps[which] = int.from_bytes(raw[at + 4 : at + 4 + length], "little")
+        (length,) = _U32.unpack_from(page, at)
+        segment.maps[which] = int.from_bytes(page[at + 4 : at + 4 + length], "little")
         at += 4 + length
     segment.is_sealed = True
     return True
@@ -125,10 +129,6 @@ def read_footer(raw: bytes, segment: Segment) -> bool:
 def _sealed(content: bytes, seed: int) -> bytes:
     padded = content[4:].ljust(PAGE - 4, b"\0")
     return _U32.pack(zlib.crc32(padded, seed)) + padded
-
-
-def _verifies(raw: bytes, seed: int) -> bool:
-    return len(raw) == PAGE and raw[4] == FORMAT and _U32.unpack_from(raw)[0] == zlib.crc32(raw[4:], seed)
 
 
 def segment_holding(segments: Sequence[Segment], stream: int, ordinal: int) -> int:

@@ -70,10 +70,7 @@ def take(core: Core, tx: sqlite3.Connection, frame: bytes) -> str | None:
 
 def everything(db):
     """All that a frame could change."""
-    return [
-        db.execute(f"SELECT * FROM {table}").fetchall()
-        for table in ("sessions", "sequences", "boots")
-    ]
+    return [db.execute(f"SELECT * FROM {table}").fetchall() for table in ("sessions", "sequences", "boots")]
 
 
 def broken(good, chance):

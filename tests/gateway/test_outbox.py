@@ -5,8 +5,8 @@ import random
 import struct
 
 import pytest
-from gateway.outbox.bounds import Limits
 
+from gateway.outbox.bounds import Limits
 from gateway.outbox.view import look
 from gateway.reading import Reading, Report, from_bytes, to_bytes
 from tests.gateway.cores import ManualTime, deliver_all, hear, reading_values, running_core, stored_reports
