@@ -21,7 +21,7 @@ from gateway.numbering import Numbering
 from gateway.outbox.entries import Transaction
 from gateway.outbox.heard import content_mark, id_mark
 from gateway.reading import Assurance, Reading, Report
-from gateway.senml_decode import Resolved, SenmlError, decode
+from gateway.senml_decode import Plain, Resolved, SenmlError, decode, decode_plain
 from gateway.uplinks import Taken
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -29,9 +29,10 @@ _NODE_ID = re.compile(r"urn:dev:os:\d+-[a-z2-7]{16}")
 _SEPARATORS = "_:/.-"
 _ID_BYTES = 64
 _DEVICES_MOST = 10_000
+_NAMES_KEPT = 16_384
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
 class Message:
     """One PUBLISH to up/<device>/senml.
 
@@ -68,11 +69,18 @@ class Devices:
         self._counters = counters
         self._put_report = put_report
         self._known: set[str] | None = None  # devices
+        self._own_names: dict[tuple[str, str], str] = {}
+        self._names: object = None  # of the nodes that these were checked against
 
     def take(self, tx: Transaction, message: Message) -> Taken:
         """Store what is new of a message, or say why it is refused as a whole."""
         device = message.device
+        if message.retained:
+            return Taken(node=device, reason="senml_retained")
+        plain = decode_plain(message.payload, message.content_type) if message.record_id is None else None
         try:
+            if plain is not None:
+                return self._take_plain(tx, message, plain)
             self._check_device(device)
             records = decode(message.payload, message.content_type)
             own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
@@ -82,6 +90,41 @@ class Devices:
             return Taken(node=device, reason=f"senml_{error.reason}")
         stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
+
+    def _take_plain(self, tx: Transaction, message: Message, plain: Plain) -> Taken:
+        """The same for one reading with a time in the plainest form: what most messages are."""
+        device = message.device
+        name, unit, value, time_s = plain
+        own = self._own_names.get((device, name))
+        if own is None or self._names is not self._nodes.names:
+            own = self._look_at_names(device, name)
+        self._admit(tx, device)
+        digest = _plain_digest(own, unit, value, time_s)
+        heard = tx.state.heard
+        mark = heard.mark_of(device, int.from_bytes(digest[:8], "little"))
+        if mark in heard:
+            self._counters.add("senml_repeated")
+            return Taken(node=device)
+        heard.add(mark)
+        report = Report(
+            node=device,
+            record_id=f"{device}/h/{digest.hex()}",
+            measured_at_s=time_s,
+            readings=(Reading(quantity=own, value=value, unit=unit),),
+            assurance=message.assurance,
+        )
+        self._put_report(tx, report)
+        return Taken(node=device, stored=1)
+
+    def _look_at_names(self, device: str, name: str) -> str:
+        """What `_own_name` says, remembered until other nodes are enrolled."""
+        if self._names is not self._nodes.names or len(self._own_names) >= _NAMES_KEPT:
+            self._own_names.clear()
+            self._names = self._nodes.names
+        self._check_device(device)
+        record = Resolved(base_name="", name=name, value=None, unit=None, total=None, time_s=None)
+        own = self._own_names[device, name] = self._own_name(device, record)
+        return own
 
     def _check_device(self, device: str) -> None:
         if not _DEVICE.fullmatch(device):
@@ -133,12 +176,13 @@ class Devices:
             return
         for record in records:
             if record.time_s is not None:
-                record_id = f"{message.device}/h/{_digest([record]).hex()}"
-            else:
-                record_id = self._numbering.foreign(tx, message.device)
-                self._counters.add("senml_without_identity")
-                if message.repeated:
-                    self._counters.add("senml_repeats_possible")
+                digest = _digest([record])
+                yield self._report(message, f"{message.device}/h/{digest.hex()}", [record]), digest
+                continue
+            record_id = self._numbering.foreign(tx, message.device)
+            self._counters.add("senml_without_identity")
+            if message.repeated:
+                self._counters.add("senml_repeats_possible")
             yield self._report(message, record_id, [record]), _digest([record])
 
     def _report(self, message: Message, record_id: str, records: list[Resolved]) -> Report:
@@ -207,3 +251,10 @@ def _digest(records: list[Resolved]) -> bytes:
     """128 bits over the canonical form: resolved name, unit, value, sum and time."""
     rows = [[r.name, r.unit, type(r.value).__name__, repr(r.value), r.total, r.time_s] for r in records]
     return hashlib.sha256(json.dumps(rows).encode()).digest()[:16]
+
+
+def _plain_digest(name: str, unit: str | None, value: float, time_s: float) -> bytes:
+    """The same of one plain record, whose texts need no escapes."""
+    shown = "null" if unit is None else f'"{unit}"'
+    row = f'[["{name}", {shown}, "{type(value).__name__}", "{value!r}", null, {time_s!r}]]'
+    return hashlib.sha256(row.encode()).digest()[:16]

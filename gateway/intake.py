@@ -28,7 +28,7 @@ _NODE_WAITS_S = 0.1  # on any other bearer a node sends its next frame when this
 PutOwn = Callable[[Transaction, Sequence[Reading], str, float | None], str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
 class Verdict:
     """What became of a submission.
 
@@ -93,13 +93,22 @@ class Intake:
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
         self._counters.add("senml_messages")
-        if message.retained:
-            return self._refuse("senml_retained", message.device)
         try:
             taken = await self._store.write(lambda tx: self._devices.take(tx, message))
         except StoreError as error:
             return self._not_stored(error)
         return self._acknowledge(taken)
+
+    async def submit_batch(self, messages: Sequence[Message]) -> list[Verdict]:
+        """Take messages that came together, in their order. Returns after the commit, one verdict each."""
+        self._counters.add("senml_messages", len(messages))
+        try:
+            taken = await self._store.write(
+                lambda tx: [self._devices.take(tx, message) for message in messages], weight=len(messages)
+            )
+        except StoreError as error:
+            return [self._not_stored(error) for _ in messages]
+        return [self._acknowledge(one) for one in taken]
 
     async def submit_own(
         self, readings: Sequence[Reading], *, kind: str = "telemetry", measured_at_s: float | None = None

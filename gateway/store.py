@@ -75,6 +75,7 @@ class Store:
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._due_s = 0.0
+        self._weight = 0
         self._is_stopping = False
         self._trouble: type[StoreError] | None = None
         self._participants: list[Participant] = []
@@ -127,18 +128,21 @@ class Store:
         """Return what `work` reads from the log, in the reading thread."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
-    async def write(self, change: Change[T], *, urgent: bool = False, within_s: float | None = None) -> T:
+    async def write(
+        self, change: Change[T], *, urgent: bool = False, within_s: float | None = None, weight: int = 1
+    ) -> T:
         """Make `change` in the next commit and return its result once that is on disk.
 
         urgent    commit at once instead of waiting for company
         within_s  the longest wait for company; None: as the rate of arrivals allows
+        weight    how many records it is likely to bring
         Raises    StoreFull, StoreFailed: nothing of it was stored. Whatever `change` raises: likewise.
         """
         await self._room.acquire()
         try:
             if self._is_stopping:
                 raise StoreError("the store is closing; nothing more is stored")
-            waiting = _Waiting(change, asyncio.get_running_loop().create_future())
+            waiting = _Waiting(change, asyncio.get_running_loop().create_future(), weight)
             self._add(waiting, 0.0 if urgent else self._window.wait_s(within_s))
             result: T = await waiting.done
             return result
@@ -149,12 +153,16 @@ class Store:
         due_s = asyncio.get_running_loop().time() + wait_s
         is_first = not self._waiting
         self._waiting.append(waiting)
+        self._weight += waiting.weight
         if is_first or due_s < self._due_s:
             self._due_s = due_s
             self._arrived.set()
             self._hurry.set()  # the one who waits looks at the new time
-        if len(self._waiting) >= min(self._batch, self._window.changes_per_page):
+        if self._is_full():
             self._hurry.set()
+
+    def _is_full(self) -> bool:
+        return self._weight >= self._window.changes_per_page or len(self._waiting) >= self._batch
 
     async def write_alone(self, change: Change[T]) -> T:
         """Make one change in a commit of its own, before `run` runs. Raises as `write` does."""
@@ -184,7 +192,7 @@ class Store:
         while True:
             self._hurry.clear()
             left_s = self._due_s - loop.time()
-            if left_s <= 0 or len(self._waiting) >= min(self._batch, self._window.changes_per_page):
+            if left_s <= 0 or self._is_full():
                 return
             try:
                 async with asyncio.timeout(left_s):
@@ -197,6 +205,7 @@ class Store:
         due_s = self._due_s
         is_due = loop.time() >= due_s or len(self._waiting) > self._batch
         batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+        self._weight = sum(one.weight for one in self._waiting)
         if not self._waiting:
             self._arrived.clear()
         cancelled = None
@@ -213,6 +222,7 @@ class Store:
         if taken < len(batch):  # they would not fill a page
             self._due_s = min(due_s, self._due_s) if self._waiting else due_s
             self._waiting[:0] = batch[taken:]
+            self._weight += sum(one.weight for one in batch[taken:])
             self._arrived.set()
         self._answer(batch[:taken], error)
         if cancelled:
@@ -270,7 +280,7 @@ class Store:
 
     def _try_commit(self, todo: Sequence[_Waiting], is_due: bool) -> tuple[int, _Waiting | None]:
         """Commit what is taken of them, or roll back and return the change that raised."""
-        taken = 0
+        taken, left = 0, sum(one.weight for one in todo)
         try:
             tx = self.vault.begin()
             for waiting in todo:
@@ -283,12 +293,13 @@ class Store:
                     self._roll_back()
                     return 0, waiting
                 taken += 1
-                if not is_due and self._window.is_enough(tx.frame, taken, len(todo)):
+                left -= waiting.weight
+                if not is_due and self._window.is_enough(tx.frame, left):
                     break
             for participant in self._participants:
                 participant.flush(tx)
             self._commit()
-            self._window.note(tx.frame, taken)
+            self._window.note(tx.frame, sum(one.weight for one in todo[:taken]))
         except (sqlite3.Error, OSError) as error:
             self._roll_back()
             failure = translated(error)
@@ -314,11 +325,12 @@ class Store:
 class _Waiting:
     """One change on its way into a commit."""
 
-    __slots__ = ("change", "done", "error", "result")
+    __slots__ = ("change", "done", "error", "result", "weight")
 
-    def __init__(self, change: Change[Any], done: asyncio.Future[Any]) -> None:
+    def __init__(self, change: Change[Any], done: asyncio.Future[Any], weight: int = 1) -> None:
         self.change = change
         self.done = done
+        self.weight = weight
         self.result: Any = None
         self.error: Exception | None = None
 

@@ -48,7 +48,7 @@ class Ack:
     plaintext: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
 class Taken:
     """What became of one frame or message."""
 

@@ -36,9 +36,9 @@ class Window:
             return min(within_s, self._longest_s)
         return min(self._longest_s, max(_SHORT_S, _HALF_PAGE / max(self._bytes_per_s, 1.0)))
 
-    def is_enough(self, frame: Frame, taken: int, of: int) -> bool:
+    def is_enough(self, frame: Frame, left: int) -> bool:
         """Whether the page is full, and what is left would not fill another."""
-        return frame.fill >= _FULL and (of - taken) * self._bytes_per_change < ROOM
+        return frame.fill >= _FULL and left * self._bytes_per_change < ROOM
 
     def note(self, frame: Frame, changes: int) -> None:
         """A commit was made of so many changes."""

@@ -11,7 +11,7 @@ from gateway.reading import STREAMS, Report
 Lane = Literal["live", "backlog"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: one is made per record
 class Stored:
     """A record and its place in the outbox: ordinal in its stream times the number of streams, plus the stream."""
 

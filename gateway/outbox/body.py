@@ -79,10 +79,14 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
         kind |= _HAS_NUMBERS
         more += _NUMBERS.pack(report.epoch, report.seq)
     readings = report.readings
+    if len(readings) == 1:
+        more += _reading(readings[0], names)
+    elif readings:
+        more += b"".join([_reading(one, names) for one in readings])
     head = _HEAD.pack(
         names.place(node), min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings)
     )
-    return b"".join((head, identity, more, *[_reading(one, names) for one in readings]))
+    return head + identity + more
 
 
 def _identity(report: Report) -> tuple[int, bytes]:
