@@ -23,6 +23,7 @@ _NUMBERS = struct.Struct("<II")
 _F64 = struct.Struct("<d")
 _I64 = struct.Struct("<q")
 _U16 = struct.Struct("<H")
+_MS = struct.Struct("<I")
 
 QUALITIES: tuple[TimeQuality, ...] = get_args(TimeQuality)
 ASSURANCES: tuple[Assurance, ...] = get_args(Assurance)
@@ -64,7 +65,10 @@ class Names:
 
 def encode(report: Report, names: Names, stored_ms: int) -> bytes:
     """The bytes of `report`. Raises ValueError for what no report can be."""
-    node = report.node
+    places = names.places
+    node_at = places.get(report.node)
+    if node_at is None:
+        node_at = names.place(report.node)
     form, identity = _identity(report)
     flags = _QUALITY_CODES[report.time_quality] | _ASSURANCE_CODES[report.assurance] | form
     kind = _KIND_CODES[report.kind]
@@ -83,9 +87,7 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
         more += _reading(readings[0], names)
     elif readings:
         more += b"".join([_reading(one, names) for one in readings])
-    head = _HEAD.pack(
-        names.place(node), min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings)
-    )
+    head = _HEAD.pack(node_at, min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings))
     return head + identity + more
 
 
@@ -106,9 +108,15 @@ def _identity(report: Report) -> tuple[int, bytes]:
 
 
 def _reading(reading: Reading, names: Names) -> bytes:
-    unit = _NO_UNIT if reading.unit is None else names.place(reading.unit)
+    places = names.places
+    unit = _NO_UNIT if reading.unit is None else places.get(reading.unit)
+    if unit is None:
+        unit = names.place(reading.unit or "")
+    quantity = places.get(reading.quantity)
+    if quantity is None:
+        quantity = names.place(reading.quantity)
     if type(reading.value) is float and reading.total is None and reading.at_s is None:
-        return _FLOAT.pack(names.place(reading.quantity), unit, _REAL, reading.value)
+        return _FLOAT.pack(quantity, unit, _REAL, reading.value)
     tag, value = _value(reading.value)
     if reading.total is not None:
         tag |= _HAS_TOTAL
@@ -117,7 +125,7 @@ def _reading(reading: Reading, names: Names) -> bytes:
     if reading.at_s is not None:
         tag |= _HAS_TIME
         value += _F64.pack(reading.at_s)
-    return _READING.pack(names.place(reading.quantity), unit, tag) + value
+    return _READING.pack(quantity, unit, tag) + value
 
 
 def _value(value: Value) -> tuple[int, bytes]:
@@ -142,7 +150,7 @@ def _sized(data: bytes) -> bytes:
 
 def stored_ms(payload: bytes, at: int = 0) -> int:
     """Milliseconds from the page's time to the storing of this record."""
-    return int.from_bytes(payload[at + 2 : at + 6], "little")
+    return int(_MS.unpack_from(payload, at + 2)[0])
 
 
 def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
@@ -180,15 +188,19 @@ def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
     if kind & _HAS_NUMBERS:
         epoch, seq = _NUMBERS.unpack_from(payload, at)
         at += _NUMBERS.size
-    readings = []
-    for _ in range(count):
-        reading, at = _read_reading(payload, at, names)
-        readings.append(reading)
+    if count == 1:
+        readings: tuple[Reading, ...] = (_read_reading(payload, at, names)[0],)
+    else:
+        listed = []
+        for _ in range(count):
+            reading, at = _read_reading(payload, at, names)
+            listed.append(reading)
+        readings = tuple(listed)
     return Report(
         node=node,
         record_id=record_id,
         measured_at_s=measured_at_s,
-        readings=tuple(readings),
+        readings=readings,
         epoch=epoch,
         seq=seq,
         time_quality=QUALITIES[flags & 3],
@@ -203,7 +215,7 @@ def _read_reading(payload: bytes, at: int, names: list[str]) -> tuple[Reading, i
     quantity, unit, tag = _READING.unpack_from(payload, at)
     value: Value
     if tag == _REAL:
-        (value,) = _F64.unpack_from(payload, at + 5)
+        value = _F64.unpack_from(payload, at + 5)[0]
         return Reading(quantity=names[quantity], value=value, unit=None if unit == _NO_UNIT else names[unit]), at + 13
     value, at = _read_value(payload, at + 5, tag & 7)
     total: float | None = None

@@ -24,7 +24,7 @@ from gateway.outbox.page import (
     STREAM_COUNT,
     Header,
     build,
-    entry_bytes,
+    join_entries,
 )
 from gateway.reading import Report, to_bytes
 
@@ -167,7 +167,7 @@ class Frame:
         made = []
         pages = self.pages
         for number, page in enumerate(pages):
-            entries = b"".join([entry_bytes(kind, slot, payload, seed) for kind, slot, payload in page.entries])
+            entries = join_entries(page.entries, seed)
             header = Header(
                 0, commit, number, len(pages), self.base_s or 0.0, page.firsts, tuple(page.counts), page.has_moved
             )

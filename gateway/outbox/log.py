@@ -398,8 +398,17 @@ class Log:
             pieces.append(page[rows[0][2] : rows[0][3]])
         return b"".join(pieces) + last[2:]
 
-    def find(self, stream: int, ordinal: int) -> tuple[Segment, int] | None:
-        """The page that should hold this record where it was first written; None if that segment is gone."""
+    def find(
+        self, stream: int, ordinal: int, *, after: tuple[Segment, int] | None = None
+    ) -> tuple[Segment, int] | None:
+        """The page that should hold this record where it was first written; None if that segment is gone.
+
+        after  the page that ended with the record before it, if that is known
+        """
+        if after is not None and ordinal < after[0].ends[stream]:
+            rest = after[0].maps[stream] >> (after[1] + 1)
+            if rest:
+                return after[0], after[1] + (rest & -rest).bit_length()
         with self._guard:
             segments: Sequence[Segment] = self.segments
             at = segment_holding(segments, stream, ordinal)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -66,10 +66,15 @@ def seed_of(segment: int) -> int:
     return zlib.crc32(segment.to_bytes(8, "little"))
 
 
-def entry_bytes(kind: int, slot: int, payload: bytes, seed: int) -> bytes:
-    """One entry with its checksum."""
-    crc = zlib.crc32(payload, seed ^ kind << 8 ^ slot)
-    return _ENTRY.pack(len(payload), crc, kind, slot) + payload
+def join_entries(entries: Iterable[tuple[int, int, bytes]], seed: int) -> bytes:
+    """Entries (kind, slot, payload) with their checksums, one after the other."""
+    pack, crc32 = _ENTRY.pack, zlib.crc32
+    return b"".join(
+        [
+            pack(len(payload), crc32(payload, seed ^ kind << 8 ^ slot), kind, slot) + payload
+            for kind, slot, payload in entries
+        ]
+    )
 
 
 def build(header: Header, entries: bytes, names: list[str], seed: int) -> bytes:

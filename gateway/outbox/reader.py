@@ -11,10 +11,12 @@ from gateway.outbox.entries import Moved
 from gateway.outbox.log import Leaf, Log
 from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
+from gateway.outbox.segment import Segment
 from gateway.reading import Report, from_bytes
 
 _PLACE = struct.Struct("<Qd")
 _TEXT_HEAD_BYTES = 6
+_WHICH = RECORD | MOVED | 3
 
 
 class Found(NamedTuple):
@@ -41,39 +43,44 @@ class Reader:
         found: list[Found] = []
         unreadable: list[Run] = []
         size = 0
+        last: tuple[Segment, int] | None = None
         for first, end in runs:
             at = first
             while at < end:
                 if len(found) >= most or (most_bytes is not None and size >= most_bytes):
                     return found, unreadable
-                records, after = self._from_page(stream, at, min(end, at + most - len(found)))
+                records, after, last = self._from_page(stream, at, min(end, at + most - len(found)), last)
                 for record in records:
-                    _note(unreadable, at, record.ordinal)
+                    if record.ordinal > at:
+                        _note(unreadable, at, record.ordinal)
                     at = record.ordinal + 1
-                    found.append(record)
                     size += record.size
+                found += records
                 _note(unreadable, at, after)
                 at = max(at, after)
         return found, unreadable
 
-    def _from_page(self, stream: int, first: int, end: int) -> tuple[list[Found], int]:
-        """The records of [first, end) that are in the page of `first`, and where the next page goes on."""
-        moved = self._moved.places[stream].get(first)
+    def _from_page(
+        self, stream: int, first: int, end: int, last: tuple[Segment, int] | None
+    ) -> tuple[list[Found], int, tuple[Segment, int] | None]:
+        """The records of [first, end) that are in the page of `first`, where the next page goes on, and this page.
+
+        last  the page that ended just before `first`
+        """
+        places = self._moved.places[stream]
+        moved = places.get(first) if places else None
         if moved is not None:
-            return self._one_moved(stream, first, moved), first + 1
-        place = self._log.find(stream, first)
-        if place is None:
-            return [], first + 1
-        segment, number = place
-        leaf = self._log.page(segment, number)
+            return self._one_moved(stream, first, moved), first + 1, None
+        place = self._log.find(stream, first, after=last)
+        leaf = self._log.page(*place) if place is not None else None
         if leaf is None:
-            return [], first + 1
+            return [], first + 1, None
         header = leaf.header
-        records = list(_records(leaf, stream, first, end))
+        records = _records(leaf, stream, first, end)
         after = header.firsts[stream] + header.counts[stream]
         if after <= first:  # a damaged page that should have held it: what the next one begins with is not here
-            after = records[-1].ordinal + 1 if records else first + 1
-        return records, min(end, after)
+            return records, records[-1].ordinal + 1 if records else first + 1, None
+        return records, min(end, after), place if after <= end and not leaf.is_damaged else None
 
     def _one_moved(self, stream: int, ordinal: int, place: tuple[int, int]) -> list[Found]:
         for segment in list(self._log.segments):
@@ -91,14 +98,18 @@ def _note(runs: list[Run], first: int, end: int) -> None:
             runs.append((first, end))
 
 
-def _records(leaf: Leaf, stream: int, first: int, end: int) -> Iterator[Found]:
-    base = leaf.header.firsts[stream]
+def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Found]:
+    base, base_s, names = leaf.header.firsts[stream], leaf.header.base_s, leaf.names
+    wanted = RECORD | stream
+    found = []
     for kind, slot, data, start, stop in leaf.entries:
-        if kind & RECORD and kind & 3 == stream and not kind & MOVED and first <= base + slot < end:
-            report = read_report(kind, data, start, stop, leaf.names)
+        ordinal = base + slot
+        if kind & _WHICH == wanted and first <= ordinal < end:
+            report = read_report(kind, data, start, stop, names)
             if report is not None:
-                stored_at_s = leaf.header.base_s + body.stored_ms(data, start) / 1000
-                yield Found(base + slot, stored_at_s, ENTRY_BYTES + stop - start, report, bool(kind & PRODUCED))
+                stored_at_s = base_s + body.stored_ms(data, start) / 1000
+                found.append(Found(ordinal, stored_at_s, ENTRY_BYTES + stop - start, report, kind & PRODUCED > 0))
+    return found
 
 
 def _moved_record(leaf: Leaf, stream: int, ordinal: int) -> Iterator[Found]:
