@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CHECKPOINT_S = 900.0
-_HISTORY = 3  # segments that are kept for the ids they hold
+_HISTORY = 2  # full segments that are kept, and read at a start, for the ids they hold
 
 
 class Vault:

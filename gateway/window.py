@@ -12,7 +12,7 @@ from collections.abc import Callable
 from gateway.outbox.frame import Frame
 from gateway.outbox.page import ROOM
 
-_SHORT_S = 0.15  # so that the slowest of a hundred has its answer within a quarter of a second
+_SHORT_S = 0.18  # so that the slowest of a hundred has its answer within a quarter of a second
 _HALF_PAGE = ROOM // 2
 _MEMORY_S = 5.0  # over which the rate is averaged
 _FULL = 0.97
@@ -26,14 +26,14 @@ class Window:
         self._longest_s = longest_s
         self._clock_s = clock_s
         self._noted_s = clock_s()
-        self._bytes_per_s = _HALF_PAGE / _SHORT_S
+        self._bytes_per_s = 2.0 * _HALF_PAGE  # until it is known
         self._bytes_per_change = _FIRST_GUESS
         self.changes_per_page = int(ROOM / _FIRST_GUESS)
 
     def wait_s(self, within_s: float | None) -> float:
         """How long the next change may wait; `within_s` if its sender says so."""
         if within_s is not None:
-            return min(within_s, self._longest_s)
+            return min(within_s, 2 * self._longest_s)
         return min(self._longest_s, max(_SHORT_S, _HALF_PAGE / max(self._bytes_per_s, 1.0)))
 
     def is_enough(self, frame: Frame, left: int) -> bool:

@@ -219,12 +219,19 @@ def recall(log: Log, position: Position, state: State, *, history: int) -> None:
         which = range(1, end) if is_recent else segment.pages_of(MOVED_MAP)
         for number in which:
             leaf = log.page(segment, number)
-            for kind, _, data, start, stop in leaf.entries if leaf else ():
-                if kind & MOVED:
-                    state.moved.add(kind & 3, _PLACE.unpack_from(data, start)[0], segment.number, number)
-                elif kind & RECORD:
-                    _hear(kind, data, start, leaf.names if leaf else [], state.heard)
-                elif kind == HEARD:
-                    for (mark,) in _MARKS.iter_unpack(data[start:stop]):
-                        state.heard.add(mark)
-        state.heard.keep()
+            if leaf is not None:
+                _recall_page(segment, number, leaf, state)
+
+
+def _recall_page(segment: Segment, number: int, leaf: Leaf, state: State) -> None:
+    heard, names = state.heard, leaf.names
+    for kind, _, data, start, stop in leaf.entries:
+        if kind & MOVED:
+            state.moved.add(kind & 3, _PLACE.unpack_from(data, start)[0], segment.number, number)
+        elif kind & RECORD:
+            found = None if kind & AS_TEXT else body.hash_of(data, start)
+            if found is not None and found[0] < len(names):
+                heard.insert(heard.mark_of(names[found[0]], found[1]))
+        elif kind == HEARD:
+            for (mark,) in _MARKS.iter_unpack(data[start:stop]):
+                heard.insert(mark)

@@ -65,14 +65,15 @@ class Heard:
     def keep(self) -> None:
         """The commit holds."""
         for mark in self._pending:
-            self._insert(mark)
+            self.insert(mark)
         self._pending.clear()
 
     def forget(self) -> None:
         """The commit failed."""
         self._pending.clear()
 
-    def _insert(self, mark: int) -> None:
+    def insert(self, mark: int) -> None:
+        """Note an id that is on disk."""
         newest = self._tables[-1]
         if newest.count >= _MOST:
             newest = _Table()

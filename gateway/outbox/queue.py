@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 _LIVE_S = 10.0  # for `oldest`: a record that waited longer than this is backlog
 _QUARANTINED = 1000
+_MANY = 200  # records: so many for a platform make it worth a commit to note what it has
+_SOON_S = 0.02
+_LATER_S = 3.0
 _EVERY = range(len(STREAMS))
 _STREAM_CODES = {name: code for code, name in enumerate(STREAMS)}
 
@@ -162,7 +166,16 @@ class Outbox:
     async def settle(self, outcomes: Sequence[tuple[Batch, Outcome]], *, reason: str = "") -> None:
         """Move the platform's cursor over all these in one commit. What was evicted meanwhile stays counted as that."""
         if outcomes:
-            await self._store.write(lambda tx: self._settle(tx, outcomes, reason))
+            wait_s = self._settling_wait_s(outcomes)
+            await self._store.write(lambda tx: self._settle(tx, outcomes, reason), within_s=wait_s)
+
+    def _settling_wait_s(self, outcomes: Sequence[tuple[Batch, Outcome]]) -> float:
+        """While a platform catches up, soon; else with the next records: a kill before it costs repeats, no loss."""
+        settled: Counter[str] = Counter()
+        for batch, _ in outcomes:
+            settled[batch.city] += len(batch.records)
+        waits = any(self._ledger.balance(city) - count > _MANY for city, count in settled.items())
+        return _SOON_S if waits or settled.total() > _MANY else _LATER_S
 
     def _settle(self, tx: Transaction, outcomes: Sequence[tuple[Batch, Outcome]], reason: str) -> None:
         joined: dict[tuple[str, int, Outcome], list[Batch]] = {}

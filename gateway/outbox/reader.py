@@ -43,19 +43,21 @@ class Reader:
         found: list[Found] = []
         unreadable: list[Run] = []
         size = 0
-        last: tuple[Segment, int] | None = None
         for first, end in runs:
             at = first
+            last: tuple[Segment, int] | None = None
             while at < end:
                 if len(found) >= most or (most_bytes is not None and size >= most_bytes):
                     return found, unreadable
                 records, after, last = self._from_page(stream, at, min(end, at + most - len(found)), last)
                 for record in records:
+                    if most_bytes is not None and size >= most_bytes:
+                        return found, unreadable
                     if record.ordinal > at:
                         _note(unreadable, at, record.ordinal)
                     at = record.ordinal + 1
                     size += record.size
-                found += records
+                    found.append(record)
                 _note(unreadable, at, after)
                 at = max(at, after)
         return found, unreadable

@@ -165,7 +165,7 @@ async def test_a_full_disk_stores_nothing_acks_nothing_and_works_again_with_room
 SMALL_DISK = """
 set -e
 mkdir -p "$1/disk"
-mount -t tmpfs -o size=16m lamppost "$1/disk"
+mount -t tmpfs -o size=8m lamppost "$1/disk"
 exec "$2" -m tests.gateway.full_disk "$1/disk"
 """
 
@@ -175,7 +175,7 @@ def test_a_disk_that_is_really_full_neither_ends_the_gateway_nor_breaks_the_inva
         ["unshare", "--mount", "--map-root-user", "sh", "-c", SMALL_DISK, "sh", str(tmp_path), sys.executable],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")

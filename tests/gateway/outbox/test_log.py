@@ -63,6 +63,21 @@ def test_streams_are_counted_apart(tmp_path):
     log.close()
 
 
+def test_any_runs_can_be_read(tmp_path):
+    chance = random.Random(4)
+    log = opened(tmp_path)
+    while log.next[2] < 2000:
+        commit(log, *range(log.next[2], log.next[2] + chance.choice([1, 1, 2, 3, 40])), size=chance.randint(0, 60))
+    reader = Reader(log, Moved())
+    for _ in range(200):
+        cuts = sorted(chance.sample(range(2000), 2 * chance.randint(1, 20)))
+        runs = list(zip(cuts[::2], cuts[1::2], strict=True))
+        found, unreadable = reader.read(2, runs, most=5000)
+        assert [one.report.seq for one in found] == [number for a, b in runs for number in range(a, b)]
+        assert unreadable == []
+    log.close()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_a_torn_commit_is_there_as_a_whole_or_not_at_all_and_none_before_it_is_lost(tmp_path, seed):
     """The last commit's sectors reach the disk in any order, or not; the file may have been used before."""
