@@ -71,7 +71,7 @@ def test_renewed_epoch_is_above_what_the_gateway_has_heard(tmp_path: Path) -> No
     with closing(sqlite3.connect(tmp_path / "lamppost.db")) as database:
         database.executescript(TABLES)
         database.execute("INSERT INTO sessions VALUES (?, 40, 1, x'00', 0, 1, 0)", (made.id,))
-        database.execute("INSERT INTO sequences VALUES (?, 41, 0, x'')", (made.id,))
+        database.execute("INSERT INTO sequences VALUES (?, 41, 0, x'', x'')", (made.id,))
         database.commit()
     assert enrol(tmp_path, renew=made.id).epoch > 41
 
