@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from gateway.boot_times import dated
 from gateway.clock import ClockTrust
 from gateway.counters import Counters
 from gateway.identity.nodes import Nodes
@@ -145,7 +146,10 @@ class Devices:
     def _report(self, message: Message, record_id: str, records: list[Resolved]) -> Report:
         """One report of these. Records without a time get that of their arrival, and the report says so."""
         has_times = all(record.time_s is not None for record in records)
-        times = [message.received_at_s if record.time_s is None else record.time_s for record in records]
+        received_at_s, clock_boot = self._clock.place(message.received_at_s)
+        times = [received_at_s if record.time_s is None else record.time_s for record in records]
+        if not has_times and clock_boot is not None:
+            times.insert(0, received_at_s)  # the report waits for the UTC of its arrival, whatever its records say
         readings = [
             Reading(
                 quantity=record.name,
@@ -154,16 +158,19 @@ class Devices:
                 total=record.total,
                 at_s=None if at_s == times[0] else at_s,
             )
-            for record, at_s in zip(records, times, strict=True)
+            for record, at_s in zip(records, times[-len(records) :], strict=True)
         ]
-        return Report(
+        report = Report(
             node=message.device,
             record_id=record_id,
             measured_at_s=times[0],
             readings=tuple(readings),
-            time_quality="good" if has_times else "received" if self._clock.is_trusted else "untrusted",
             assurance=message.assurance,
         )
+        if has_times:
+            return report
+        made = dated(report, self._clock, message.received_at_s, quality="received")
+        return replace(made, measured_at_s=times[0])
 
     def _put_once(self, tx: sqlite3.Connection, report: Report, digest: bytes) -> bool:
         """Store unless this id is on disk, or was. The same id with another content is counted, the first one stays."""

@@ -43,7 +43,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             options,
             count=core.counters.add,
             sealed_only=mqtt.sealed_only,
-            now_s=core.clock.now_s,
+            now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
     if lora:
@@ -52,7 +52,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             core.intake,
             data_dir=config.gateway.data_dir,
             count=core.counters.add,
-            now_s=core.clock.now_s,
+            now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
     for at, one in enumerate(config.sensor):
@@ -103,7 +103,7 @@ def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestLis
         tls=tls,
         allow_plaintext=mqtt.allow_plaintext,
         max_frames_per_s=mqtt.max_frames_per_s,
-        now_s=core.clock.now_s,
+        now_s=core.clock.stamp_s,
     )
 
 
