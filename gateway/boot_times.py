@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 
-from gateway.clock import GOOD_WITHIN_S, RELATIVE_BELOW_S, ClockTrust, Learnt
+from gateway.clock import DRIFT, GOOD_WITHIN_S, RELATIVE_BELOW_S, ClockTrust, Learnt
 from gateway.reading import Pending, Reading, Report, TimeQuality, exact_time_s, stream_of
+
+_ROUNDING_S = 1 / 16  # of exact_time_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +27,7 @@ class Boot:
     seen_up_s it lasted at least this long
     passed_s  the latest that was known to have passed in it, None if the time was never known
     learnt    what the clock goes on with after a restart in the same boot
-    start_s   settled: when it began, or the middle of the interval; error_s half its width
+    start_s   settled: when it began, or the middle of the interval; error_s half its width, as at known_up_s
     quality   settled: "good" or "bounded"; None while it is not
     guess_s   a start for records that go out untrusted
     released  by stream: records measured up to here go out untrusted
@@ -39,6 +41,7 @@ class Boot:
     learnt: Learnt | None = None
     start_s: float | None = None
     error_s: float = 0.0
+    known_up_s: float = 0.0
     quality: TimeQuality | None = None
     guess_s: float | None = None
     released: Mapping[str, float] = field(default_factory=dict)
@@ -68,7 +71,7 @@ def dated(
         return replace(report, measured_at_s=exact_time_s(at_s), time_quality="untrusted", pending=pending)
     if not clock.is_trusted:
         return replace(report, measured_at_s=exact_time_s(at_s), time_quality="untrusted")
-    total_s = error_s + (clock.error_s or 0.0)
+    total_s = error_s + _ROUNDING_S + (clock.error_s or 0.0)
     return replace(
         report,
         measured_at_s=exact_time_s(at_s),
@@ -93,7 +96,8 @@ def resolved(report: Report, boots: Mapping[int, Boot]) -> Report | None:
         return _shifted(report, boot.guess_s or boot.after_s, quality="untrusted", error_s=None)
     if boot.start_s is None:
         return None
-    error_s = boot.error_s + (report.time_error_s or 0.0)
+    drifted_s = DRIFT * abs(report.measured_at_s - boot.known_up_s)
+    error_s = boot.error_s + drifted_s + (report.time_error_s or 0.0) + _ROUNDING_S
     if pending.not_before_s is not None:
         return _between(report, pending.not_before_s, boot.start_s + report.measured_at_s + error_s)
     quality: TimeQuality = pending.quality if boot.quality == "good" else "bounded"
@@ -145,7 +149,8 @@ def age_at_least_s(boots: Mapping[int, Boot], now: tuple[int, float], stored: tu
 def settled(boot: Boot, learnt: Learnt) -> Boot:
     """The boot in which the time was learnt."""
     quality: TimeQuality = "good" if learnt.error_s <= GOOD_WITHIN_S else "bounded"
-    return replace(boot, start_s=learnt.start_s, error_s=learnt.error_s, quality=quality)
+    known = replace(boot, start_s=learnt.start_s, error_s=learnt.error_s, known_up_s=learnt.at_up_s)
+    return replace(known, quality=quality)
 
 
 def bounded(unsettled: Sequence[Boot], before_s: float) -> list[Boot]:
@@ -157,11 +162,17 @@ def bounded(unsettled: Sequence[Boot], before_s: float) -> list[Boot]:
     earliest = [one.after_s for one in unsettled]
     for at, (before, _) in enumerate(pairwise(unsettled), start=1):
         earliest[at] = max(earliest[at], earliest[at - 1] + before.seen_up_s)
+    drifted_s = DRIFT * sum(one.seen_up_s for one in unsettled)
     found = []
     for one, after_s in zip(reversed(unsettled), reversed(earliest), strict=True):
         before_s = before_s - one.seen_up_s
         low_s = min(after_s, before_s)
         found.append(
-            replace(one, start_s=(low_s + before_s) / 2, error_s=max(1.0, (before_s - low_s) / 2), quality="bounded")
+            replace(
+                one,
+                start_s=(low_s + before_s) / 2,
+                error_s=max(1.0, (before_s - low_s) / 2) + drifted_s,
+                quality="bounded",
+            )
         )
     return found[::-1]

@@ -20,7 +20,7 @@ RELATIVE_BELOW_S = float(2**28)  # seconds below this count from the start of a 
 GOOD_WITHIN_S = 60.0  # a time whose error is larger is an interval, not a point
 
 _LOOK_S = 1.0
-_DRIFT = 100e-6  # of CLOCK_BOOTTIME once no time server steers it: a crystal in a cabinet in summer
+DRIFT = 100e-6  # of CLOCK_BOOTTIME once no time server steers it: a crystal in a cabinet in summer
 _STEP_S = 1.0  # a wall clock that moves more than this against the monotonic one was set
 _SLEW = 1e-3  # adjtimex slews 500 ppm, and some daemons more
 _CONTEST_S = 900.0  # how long another time from a time server must stand before it replaces the one we had
@@ -140,7 +140,7 @@ class ClockTrust:
     def error_s(self) -> float | None:
         """How far off now_s may be; grows while no time server is heard. None while it is not trusted."""
         learnt = self.learnt
-        return None if learnt is None else learnt.error_s + _DRIFT * max(0.0, self.monotonic_s() - learnt.at_up_s)
+        return None if learnt is None else learnt.error_s + DRIFT * max(0.0, self.monotonic_s() - learnt.at_up_s)
 
     @property
     def is_good(self) -> bool:
@@ -238,7 +238,7 @@ class ClockTrust:
         known = self._learnt
         if known is None:
             return True
-        allowed_s = _STEP_S + known.error_s + word.error_s + (_DRIFT + _SLEW) * (up_s - known.at_up_s)
+        allowed_s = _STEP_S + known.error_s + word.error_s + (DRIFT + _SLEW) * (up_s - known.at_up_s)
         if abs(claim_s - known.start_s) <= allowed_s:
             self._contest = None
             return True

@@ -1,8 +1,8 @@
 """From the body of an authentic frame to reports: values in primary units, and when they were measured.
 
 measured_at = received_at - time on air - age, by the gateway's clock: UTC, or seconds of its boot. Reports of an older
-boot are placed by that boot's start, or in an interval. Knows no keys and stores nothing. Source: docs/protocol.md, "Report body"; schemas:
-drivers/link/schema.py.
+boot are placed by that boot's start, or in an interval. Knows no keys and stores nothing. Source: docs/protocol.md,
+"Report body"; schemas: drivers/link/schema.py.
 """
 
 from __future__ import annotations

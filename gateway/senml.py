@@ -20,7 +20,7 @@ from gateway.reading import Reading, Report
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
-_ERROR_UNSAID_S = 5.0  # a good time is at most this far off, unless its record says otherwise
+_ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 _LABELS = {"bn": -2, "bt": -3, "n": 0, "u": 1, "v": 2, "vs": 3, "vb": 4, "s": 5, "t": 6, "vd": 8}  # RFC 8428 section 6
 
 
@@ -95,10 +95,10 @@ class _Base:
 
 
 def _about_time(report: Report) -> Iterable[Reading]:
-    is_good = report.time_quality == "good"
-    if not is_good:
+    is_point = report.time_quality in ("good", "received")
+    if report.time_quality != "good":
         yield Reading(quantity="time_quality", value=report.time_quality)
-    if report.time_error_s is not None and not (is_good and report.time_error_s <= _ERROR_UNSAID_S):
+    if report.time_error_s is not None and not (is_point and report.time_error_s <= _ERROR_UNSAID_S):
         yield Reading(quantity="time_error", value=report.time_error_s, unit="s")
 
 
