@@ -19,6 +19,7 @@ RELEASED_AT_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: no gateway with this co
 RELATIVE_BELOW_S = float(2**28)  # seconds below this count from the start of a boot, as in RFC 8428 section 4.5.3
 GOOD_WITHIN_S = 60.0  # a time whose error is larger is an interval, not a point
 
+_LONGEST_UP_S = RELATIVE_BELOW_S / 2
 _LOOK_S = 1.0
 DRIFT = 100e-6  # of CLOCK_BOOTTIME once no time server steers it: a crystal in a cabinet in summer
 _STEP_S = 1.0  # a wall clock that moves more than this against the monotonic one was set
@@ -96,7 +97,10 @@ class ClockTrust:
         floor_s  a time that is known to have passed
         boot_id  the same for every process of this boot; without it, this object's life is a boot of its own
         """
-        began_s = 0.0 if boot_id else monotonic()
+        counted_s = monotonic()
+        if counted_s > _LONGEST_UP_S:  # a sandbox whose monotonic clock counts from anywhere
+            boot_id = None
+        began_s = 0.0 if boot_id else counted_s
         self._floor_s = max(floor_s, RELEASED_AT_S)
         self._wall = wall
         self.monotonic_s: Callable[[], float] = lambda: monotonic() - began_s
