@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from gateway.clock import DRIFT, GOOD_WITHIN_S, RELATIVE_BELOW_S, ClockTrust, Learnt
 from gateway.reading import Pending, Reading, Report, TimeQuality, exact_time_s, stream_of
@@ -57,27 +58,34 @@ class Boot:
         return cls(**fields)
 
 
-def dated(
-    report: Report, clock: ClockTrust, stamp_s: float, *, quality: TimeQuality = "good", error_s: float = 0.0
-) -> Report:
-    """The report with its time from a stamp of this boot (ClockTrust.stamp_s).
+class Dating(NamedTuple):
+    """The fields of a Report that say when it was."""
+
+    measured_at_s: float
+    time_quality: TimeQuality
+    time_error_s: float | None
+    pending: Pending | None
+
+
+def dating(clock: ClockTrust, stamp_s: float, *, quality: TimeQuality = "good", error_s: float = 0.0) -> Dating:
+    """When something was, from a stamp of this boot (ClockTrust.stamp_s).
 
     quality  what its time is called, now or once it is known
     error_s  of the stamp itself
     """
     at_s, boot = clock.place(stamp_s)
     if boot is not None:
-        pending = Pending(boot, quality)
-        return replace(report, measured_at_s=exact_time_s(at_s), time_quality="untrusted", pending=pending)
-    if not clock.is_trusted:
-        return replace(report, measured_at_s=exact_time_s(at_s), time_quality="untrusted")
-    total_s = error_s + _ROUNDING_S + (clock.error_s or 0.0)
-    return replace(
-        report,
-        measured_at_s=exact_time_s(at_s),
-        time_quality=quality if clock.is_good else "bounded",
-        time_error_s=round(total_s, 3),
-    )
+        return Dating(exact_time_s(at_s), "untrusted", error_s or None, Pending(boot, quality))
+    clock_error_s = clock.error_s
+    if clock_error_s is None:
+        return Dating(exact_time_s(at_s), "untrusted", None, None)
+    told: TimeQuality = quality if clock_error_s <= GOOD_WITHIN_S else "bounded"
+    return Dating(exact_time_s(at_s), told, round(error_s + _ROUNDING_S + clock_error_s, 3), None)
+
+
+def dated(report: Report, clock: ClockTrust, stamp_s: float, *, error_s: float = 0.0) -> Report:
+    """The report with its time from a stamp of this boot; error_s is that of the stamp."""
+    return replace(report, **dating(clock, stamp_s, error_s=error_s)._asdict())
 
 
 def resolved(report: Report, boots: Mapping[int, Boot]) -> Report | None:

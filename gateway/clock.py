@@ -62,6 +62,10 @@ class Learnt:
     at_up_s: float
     source: str
 
+    def error_at(self, up_s: float) -> float:
+        """How far off it may be then, if nothing has spoken for it since."""
+        return self.error_s + DRIFT * max(0.0, up_s - self.at_up_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -103,7 +107,7 @@ class ClockTrust:
         began_s = 0.0 if boot_id else counted_s
         self._floor_s = max(floor_s, RELEASED_AT_S)
         self._wall = wall
-        self.monotonic_s: Callable[[], float] = lambda: monotonic() - began_s
+        self.monotonic_s: Callable[[], float] = (lambda: monotonic() - began_s) if began_s else monotonic
         self._witness = witness
         self.boot_id = boot_id or uuid.uuid4().hex
         self.number = 0  # of this boot, in the table of boots
@@ -126,7 +130,8 @@ class ClockTrust:
 
     @property
     def learnt(self) -> Learnt | None:
-        self.observe()
+        if self.monotonic_s() - self._looked_up_s >= _LOOK_S:
+            self.observe()
         return self._learnt
 
     def trusted_s(self) -> float | None:
@@ -144,7 +149,7 @@ class ClockTrust:
     def error_s(self) -> float | None:
         """How far off now_s may be; grows while no time server is heard. None while it is not trusted."""
         learnt = self.learnt
-        return None if learnt is None else learnt.error_s + DRIFT * max(0.0, self.monotonic_s() - learnt.at_up_s)
+        return None if learnt is None else learnt.error_at(self.monotonic_s())
 
     @property
     def is_good(self) -> bool:
@@ -198,7 +203,7 @@ class ClockTrust:
         """Hear the wall clock and its witness, if the last time is a second ago."""
         with self._lock:
             up_s = self.monotonic_s()
-            if up_s - self._looked_up_s >= _LOOK_S:
+            if up_s - self._looked_up_s >= _LOOK_S:  # no other thread has, meanwhile
                 self._look(up_s)
 
     def _look(self, up_s: float) -> None:

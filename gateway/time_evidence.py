@@ -28,6 +28,7 @@ _HOST_ERROR_S = 1.0
 _RTCS = Path("/sys/class/rtc")
 _CPUINFO = Path("/proc/cpuinfo")
 _HYPERVISORS = (Path("/sys/hypervisor/type"), Path("/proc/device-tree/hypervisor/compatible"))
+_LIBC = ctypes.CDLL(None)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -75,8 +76,8 @@ def kernel_time() -> KernelTime | None:
     """Ask adjtimex(2), which changes nothing with modes = 0. None where the C library or a sandbox refuses."""
     timex = _Timex()
     try:
-        verdict = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
-    except (OSError, AttributeError):
+        verdict = _LIBC.adjtimex(ctypes.byref(timex))
+    except AttributeError:
         return None
     if verdict < 0:
         return None
