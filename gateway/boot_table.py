@@ -113,7 +113,7 @@ class BootTable:
         return [report for report in held if is_over or report.kind == "alarm"]
 
     def release(self, tx: sqlite3.Connection, reports: Sequence[Report]) -> None:
-        """Let these go out untrusted: they, and what was measured before them, resolve to the same guess for ever."""
+        """Let these go out untrusted: they, and what was measured before them, resolve to the same for ever."""
         boots = read_boots(tx)
         for report in reports:
             boot = boots.get(report.pending.boot) if report.pending else None
@@ -121,8 +121,7 @@ class BootTable:
                 continue
             stream = stream_of(report.kind)
             mark = max(report.measured_at_s, boot.released.get(stream, report.measured_at_s))
-            # It began later than this; the wall clock of an untrusted boot is no better guess.
-            boots[boot.number] = replace(boot, guess_s=boot.after_s, released={**boot.released, stream: mark})
+            boots[boot.number] = replace(boot, released={**boot.released, stream: mark})
             self._save(tx, boots[boot.number])
 
     def _save(self, tx: sqlite3.Connection, boot: Boot) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from gateway.clock import DRIFT, GOOD_WITHIN_S, RELATIVE_BELOW_S, ClockTrust, Learnt
+from gateway.clock import DRIFT, GOOD_WITHIN_S, RELATIVE_BELOW_S, RELEASED_AT_S, ClockTrust, Learnt
 from gateway.reading import Pending, Reading, Report, TimeQuality, exact_time_s, stream_of
 
 _ROUNDING_S = 1 / 16  # of exact_time_s
@@ -30,7 +30,6 @@ class Boot:
     learnt    what the clock goes on with after a restart in the same boot
     start_s   settled: when it began, or the middle of the interval; error_s half its width, as at known_up_s
     quality   settled: "good" or "bounded"; None while it is not
-    guess_s   a start for records that go out untrusted
     released  by stream: records measured up to here go out untrusted
     """
 
@@ -44,7 +43,6 @@ class Boot:
     error_s: float = 0.0
     known_up_s: float = 0.0
     quality: TimeQuality | None = None
-    guess_s: float | None = None
     released: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -91,17 +89,16 @@ def dated(report: Report, clock: ClockTrust, stamp_s: float, *, error_s: float =
 def resolved(report: Report, boots: Mapping[int, Boot]) -> Report | None:
     """The report with times in UTC, always the same for one content of `boots`; None if it has to wait.
 
-    A report of a boot that is not in the table any more is untrusted: it began when the oldest known one had not.
+    An untrusted time is one that the report is not older than. So is that of a boot that the table has no more.
     """
     pending = report.pending
     if pending is None:
         return report
     boot = boots.get(pending.boot)
     if boot is None:
-        oldest_s = min((one.after_s for one in boots.values()), default=0.0)
-        return _shifted(report, oldest_s, quality="untrusted", error_s=None)
+        return _not_before(report, pending, RELEASED_AT_S)
     if report.measured_at_s <= boot.released.get(stream_of(report.kind), float("-inf")):
-        return _shifted(report, boot.guess_s or boot.after_s, quality="untrusted", error_s=None)
+        return _not_before(report, pending, boot.after_s)
     if boot.start_s is None:
         return None
     drifted_s = DRIFT * abs(report.measured_at_s - boot.known_up_s)
@@ -110,6 +107,13 @@ def resolved(report: Report, boots: Mapping[int, Boot]) -> Report | None:
         return _between(report, pending.not_before_s, boot.start_s + report.measured_at_s + error_s)
     quality: TimeQuality = pending.quality if boot.quality == "good" else "bounded"
     return _shifted(report, boot.start_s, quality=quality, error_s=error_s)
+
+
+def _not_before(report: Report, pending: Pending, after_s: float) -> Report:
+    """A report that goes out before its time is known; its boot began after `after_s`."""
+    if pending.not_before_s is not None:
+        after_s = pending.not_before_s - report.measured_at_s
+    return _shifted(report, after_s, quality="untrusted", error_s=None)
 
 
 def _shifted(report: Report, start_s: float, *, quality: TimeQuality, error_s: float | None) -> Report:

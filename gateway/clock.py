@@ -115,6 +115,7 @@ class ClockTrust:
         self.step: Step | None = None
         self.steps = 0
         self.doubt = "nothing has been looked at yet"
+        self.first_up_s: float | None = None  # when the time was learnt, by this process or one before it
         self._learnt: Learnt | None = None
         self._looked_up_s = float("-inf")
         self._claim_s: float | None = None  # what the wall clock said last of this boot's start
@@ -196,6 +197,7 @@ class ClockTrust:
     def resume(self, learnt: Learnt) -> None:
         """Go on with what an earlier process of this boot had learnt."""
         self._learnt = learnt
+        self.first_up_s = learnt.at_up_s
 
     # Looking at the wall clock
 
@@ -219,6 +221,7 @@ class ClockTrust:
         elif not self._is_plausible(wall_s, word):
             self._contest = None
         elif self._agrees(claim_s, word, up_s) or (word.is_steered and self._has_stood(claim_s, up_s)):
+            self.first_up_s = up_s if self.first_up_s is None else self.first_up_s
             self._learnt = Learnt(claim_s, self._error_of(word, wall_s), up_s, word.source)
             self.doubt = ""
 

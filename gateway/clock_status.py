@@ -15,6 +15,7 @@ def clock_status(clock: ClockTrust) -> dict[str, Any]:
     """State of the clock, times in UTC seconds where it knows them.
 
     source       what taught the time: "ntp", "rtc", "host" or "assumed"
+    since_s      when it was first known in this boot
     learnt_ago_s since when nothing has spoken for it
     doubt        why it is not trusted, or what contradicts it
     steps        how often the wall clock was set since the start; the last one in step_s, step_ago_s
@@ -26,6 +27,7 @@ def clock_status(clock: ClockTrust) -> dict[str, Any]:
         "is_good": clock.is_good,
         "now_s": round(clock.now_s(), 3),
         "source": learnt.source if learnt else None,
+        "since_s": round(learnt.start_s + clock.first_up_s, 3) if learnt and clock.first_up_s is not None else None,
         "error_s": None if error_s is None else round(error_s, 3),
         "learnt_ago_s": round(up_s - learnt.at_up_s, 1) if learnt else None,
         "floor_s": round(clock.floor_s, 3),

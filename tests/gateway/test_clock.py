@@ -193,14 +193,11 @@ def report(at_s: float, *, kind="telemetry", quality="good", not_before_s=None, 
 EVEN_S = 7 / 16  # with the rounding of times makes half a second
 KNOWN = Boot(number=3, boot_id="b", after_s=TRUE_S - 500, start_s=TRUE_S, error_s=EVEN_S, quality="good")
 BOUNDED = Boot(number=3, boot_id="b", after_s=TRUE_S - 500, start_s=TRUE_S, error_s=400 - 1 / 16, quality="bounded")
-RELEASED = Boot(
-    number=3, boot_id="b", after_s=TRUE_S - 500, guess_s=TRUE_S - 500, released={"telemetry": 90.0, "alarm": 10.0}
-)
+RELEASED = Boot(number=3, boot_id="b", after_s=TRUE_S - 500, released={"telemetry": 90.0, "alarm": 10.0})
 RELEASED_THEN_KNOWN = Boot(
     number=3,
     boot_id="b",
     after_s=TRUE_S - 500,
-    guess_s=TRUE_S - 500,
     released={"telemetry": 90.0},
     start_s=TRUE_S,
     error_s=EVEN_S,
@@ -219,6 +216,7 @@ RELEASED_THEN_KNOWN = Boot(
         (report(60.0, not_before_s=TRUE_S - 340), KNOWN, (TRUE_S - 139.25, "bounded", 200.753)),
         (report(60.0), RELEASED, (TRUE_S - 440, "untrusted", None)),
         (report(90.0), RELEASED, (TRUE_S - 410, "untrusted", None)),
+        (report(60.0, not_before_s=TRUE_S - 400), RELEASED, (TRUE_S - 400, "untrusted", None)),
         (report(91.0), RELEASED, None),
         (report(60.0, kind="alarm"), RELEASED, None),  # each stream has a mark of its own
         (report(60.0), RELEASED_THEN_KNOWN, (TRUE_S - 440, "untrusted", None)),  # it may have been sent so
@@ -235,7 +233,8 @@ def test_a_stored_report_and_the_table_of_boots_say_when_it_was(one, boot, expec
 
 def test_a_report_of_a_boot_that_nobody_remembers_is_untrusted():
     other = Boot(number=9, boot_id="b", after_s=TRUE_S)
-    assert resolved(report(60.0), {9: other}).time_quality == "untrusted"
+    known = resolved(report(60.0), {9: other})
+    assert (known.time_quality, known.measured_at_s) == ("untrusted", RELEASED_AT_S + 60)
 
 
 def test_bounds_hold_whatever_happened_and_times_to_live_never_run_fast():

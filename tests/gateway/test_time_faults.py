@@ -18,7 +18,7 @@ from gateway import senml
 from gateway.core import Core
 from gateway.intake import Message
 from gateway.reading import Reading, Report
-from tests.gateway.cores import hear, running_core
+from tests.gateway.cores import hear, running_core, stored_reports
 from tests.gateway.link_node import LinkNode, report
 from tests.gateway.machines import DAY_S, NEVER_SET, YEAR_S, ScriptedMachine
 
@@ -116,6 +116,8 @@ class Street:
             assert off_s <= error_s, (one.record_id, quality, off_s, error_s)
         if quality in ("good", "received"):
             assert error_s <= 120
+        if quality == "untrusted":
+            assert records[0]["bt"] <= self.true_s[one.record_id] + UNSAID_ERROR_S, "it is older than it says"
         body = json.dumps(records)
         is_first = one.record_id not in self.content
         assert self.content.setdefault(one.record_id, body) == body, "one id with two contents"
@@ -288,6 +290,8 @@ async def test_a_nodes_boot_that_was_noted_before_the_time_was_known_is_placed_l
         node.boot, node.uptime_s = 2, 60
         body = node.body([report(1, time_s=900), report(2, time_s=960)], older_boot=1)
         await hear(street.core, node.seal(body), at_s=street.core.clock.stamp_s())
+        stored = [one.pending is None for one in await stored_reports(street.core)]
+        assert stored == [False, *[learns_before_the_reports_come] * 2]
         machine.reach_time_server()
         machine.live(5)
         for seq, uptime_s in ((0, 500), (1, 900), (2, 960)):
