@@ -173,6 +173,10 @@ class Config:
         for at, city in enumerate(self.city):
             if city.allow_plaintext and city.endpoint.is_plain_on_a_network:
                 found.append(f"city[{at}].allow_plaintext = true: others on the network can read what the city gets")
+        if self.gateway.time == "assume":
+            found.append(
+                'gateway.time = "assume": nothing has to speak for this machine\'s clock; wrong, it is believed'
+            )
         if not self.city:
             found.append("city: none is configured, so readings stay in the outbox")
         return found

@@ -8,6 +8,7 @@ Knows nothing of floors and boots (gateway/clock). Source: adjtimex(2); Linux Do
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,13 @@ def rtc_time_s(folder: Path = _RTCS) -> float | None:
     return None
 
 
-def is_virtual() -> bool:
-    """Whether a hypervisor keeps this machine's time: its clock is the host's and was never without power."""
+def is_hosted(rtcs: Path = _RTCS) -> bool:
+    """Whether another system keeps this one's time, so that its clock was never without power.
+
+    That is a hypervisor; or a PC that shows no hardware clock, which every PC has: this is a container on one.
+    """
+    if platform.machine() in ("x86_64", "i686") and not any(_folders(rtcs)):
+        return True
     try:
         if any(" hypervisor" in line for line in _CPUINFO.read_text().splitlines() if line.startswith("flags")):
             return True
@@ -132,10 +138,10 @@ class Machine:
         *,
         kernel: Callable[[], KernelTime | None] = kernel_time,
         rtc: Callable[[], float | None] = rtc_time_s,
-        virtual: Callable[[], bool] = is_virtual,
+        hosted: Callable[[], bool] = is_hosted,
     ) -> None:
         self._hears_rtc = policy in ("rtc", "auto")
-        self._is_hosted = policy == "auto" and virtual()
+        self._is_hosted = policy == "auto" and hosted()
         self._kernel = kernel
         self._rtc = rtc
 

@@ -28,14 +28,14 @@ class ScriptedMachine:
         policy: str = "ntp",
         drift: float = 0.0,
         rtc_off_s: float | None = None,
-        is_virtual: bool = False,
+        is_hosted: bool = False,
     ) -> None:
         self.true_s = TRUE_S
         self._wall_off_s = wall_off_s
         self._policy = policy
         self._drift = drift
         self._rtc_off_s = rtc_off_s
-        self._is_virtual = is_virtual
+        self._is_hosted = is_hosted
         self._sync_error_s: float | None = None
         self._boot = 1
         self._began_s = self.true_s - 20.0
@@ -46,7 +46,7 @@ class ScriptedMachine:
             self._policy,
             kernel=lambda: KernelTime(self.wall_s, self._sync_error_s),
             rtc=lambda: None if self._rtc_off_s is None else self.true_s + self._rtc_off_s,
-            virtual=lambda: self._is_virtual,
+            hosted=lambda: self._is_hosted,
         )
         return ClockTrust(
             wall=lambda: self.wall_s, monotonic=lambda: self.up_s, witness=witness, boot_id=f"boot-{self._boot}"

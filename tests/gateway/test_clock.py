@@ -44,7 +44,7 @@ def test_a_clock_is_trusted_if_something_speaks_for_it_and_it_is_plausible(wall_
 
 
 @pytest.mark.parametrize(
-    "policy, kernel_off_s, sync_error_s, rtc_off_s, is_virtual, source",
+    "policy, kernel_off_s, sync_error_s, rtc_off_s, is_hosted, source",
     [
         ("ntp", 0.0, 0.02, None, False, "ntp"),
         ("ntp", 0.0, None, 0.0, True, None),
@@ -58,12 +58,12 @@ def test_a_clock_is_trusted_if_something_speaks_for_it_and_it_is_plausible(wall_
         ("auto", 7 * DAY_S, 0.02, 0.0, True, None),  # this process is shown another time than the kernel has
     ],
 )
-def test_what_speaks_for_a_clock_under_each_policy(policy, kernel_off_s, sync_error_s, rtc_off_s, is_virtual, source):
+def test_what_speaks_for_a_clock_under_each_policy(policy, kernel_off_s, sync_error_s, rtc_off_s, is_hosted, source):
     witness = Machine(
         policy,
         kernel=lambda: KernelTime(TRUE_S + kernel_off_s, sync_error_s),
         rtc=lambda: None if rtc_off_s is None else TRUE_S + rtc_off_s,
-        virtual=lambda: is_virtual,
+        hosted=lambda: is_hosted,
     )
     word = witness(TRUE_S)
     assert (word and word.source) == source

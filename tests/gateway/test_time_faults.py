@@ -155,7 +155,7 @@ async def test_booted_in_1970_and_learnt_the_time_an_hour_later_all_get_their_ri
         (NEVER_SET, {"policy": "auto"}),
         (PLUS_TEN_YEARS, {"policy": "auto"}),
         (PLUS_TEN_YEARS, {"policy": "auto", "rtc_off_s": PLUS_TEN_YEARS}),  # the battery-backed clock says so too
-        (PLUS_TEN_YEARS, {"policy": "auto", "is_virtual": True}),
+        (PLUS_TEN_YEARS, {"policy": "auto", "is_hosted": True}),
         (-7 * DAY_S, {"policy": "auto", "rtc_off_s": 0.0}),
         (NEVER_SET, {"policy": "assume"}),
     ],

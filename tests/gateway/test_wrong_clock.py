@@ -66,7 +66,7 @@ async def test_an_agent_started_with_a_wrong_clock_dates_its_readings_rightly_on
     fake_time.set(wrong)
     agent = Agent(
         tmp_path / "agent",
-        f'time = "assume"\n[southbound.mqtt]\nlisten = "mqtt://127.0.0.1:{port}"\n'
+        f'[southbound.mqtt]\nlisten = "mqtt://127.0.0.1:{port}"\n'
         f'[[city]]\nkind = "mqtt"\nurl = "{mosquitto.url}"\ntopic = "city/{{site}}/{{node}}/senml"\n',
     )
     with agent:
