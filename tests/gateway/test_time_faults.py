@@ -375,7 +375,7 @@ async def live(street: Street, chance: random.Random) -> None:
             machine.live(chance.uniform(2, 90))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(n, marks=pytest.mark.soak) for n in range(12, 400))])
 async def test_in_any_order_of_faults_no_wrong_time_is_good_nothing_is_lost_and_no_id_has_two_contents(tmp_path, seed):
     chance = random.Random(seed)
     machine = ScriptedMachine(
