@@ -35,6 +35,7 @@ class BootTable:
         self._on_settled = on_settled
         self._hold_s = hold_s
         self._own: Boot | None = None
+        self._floor_s = 0.0
         self._noted_up_s = float("-inf")
         self._changes = -1
         self._asked_up_s: float | None = None
@@ -46,6 +47,7 @@ class BootTable:
         known = tx.execute("SELECT value FROM meta WHERE key = 'clock_floor_s'").fetchall()  # of earlier versions
         passed = [one.passed_s for one in boots.values() if one.passed_s is not None]
         self._clock.raise_floor(max([*passed, *(floor_s for (floor_s,) in known)], default=0.0))
+        self._floor_s = self._clock.floor_s
         last = boots[max(boots)] if boots else None
         if last is not None and self._is_ours(last):
             self._own = last
@@ -74,6 +76,8 @@ class BootTable:
             self._own = read_boots(tx)[self._clock.number]
         learnt = self._clock.learnt
         up_s = self._clock.monotonic_s()
+        if self._clock.floor_s < self._floor_s:
+            self._lower_floor(tx)
         if self._own.start_s is None and learnt is not None:
             self._settle(tx, self._own, learnt)
         elif up_s - self._noted_up_s < _NOTE_EVERY_S or tx.total_changes == self._changes:
@@ -95,6 +99,13 @@ class BootTable:
             self._save(tx, one)
             if self._on_settled is not None:
                 self._on_settled(tx, one)
+
+    def _lower_floor(self, tx: sqlite3.Connection) -> None:
+        """A time server has insisted: what the table holds for passed had not, and must not bar it again."""
+        tx.execute("DELETE FROM meta WHERE key = 'clock_floor_s'")
+        for one in read_boots(tx).values():
+            if one.passed_s is not None and one.passed_s > self._clock.floor_s:
+                self._save(tx, replace(one, passed_s=None))
 
     def stamp(self) -> tuple[int, float]:
         """This moment as (number of the boot, seconds since it began): keep it with what has a time to live."""

@@ -178,7 +178,7 @@ def bounded(unsettled: Sequence[Boot], before_s: float) -> list[Boot]:
     found = []
     for one, after_s in zip(reversed(unsettled), reversed(earliest), strict=True):
         before_s = before_s - one.seen_up_s
-        low_s = min(after_s, before_s)
+        low_s = after_s if after_s <= before_s else RELEASED_AT_S  # what was held for passed had not
         found.append(
             replace(
                 one,

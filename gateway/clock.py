@@ -26,6 +26,7 @@ _STEP_S = 1.0  # a wall clock that moves more than this against the monotonic on
 _SLEW = 1e-3  # adjtimex slews 500 ppm, and some daemons more
 _CONTEST_S = 900.0  # how long another time from a time server must stand before it replaces the one we had
 _DAY_S = 86_400.0
+_FLOOR_CONTEST_S = _DAY_S  # and a time before what we hold for passed: else one wrong clock would bar the right one
 _NEW_REACH_S = 3_652 * _DAY_S  # a machine that never knew the time may be this far past the release
 _OFF_REACH_S = 2 * 365 * _DAY_S  # and one that did, this far past the last time it knew
 _FLOOR_SLACK_S = 5.0
@@ -218,12 +219,20 @@ class ClockTrust:
         if word is None:
             self.doubt = "no time server, and nothing else here keeps the time"
             self._contest = None
-        elif not self._is_plausible(wall_s, word):
-            self._contest = None
-        elif self._agrees(claim_s, word, up_s) or (word.is_steered and self._has_stood(claim_s, up_s)):
+        elif self._is_believed(wall_s, claim_s, word, up_s):
             self.first_up_s = up_s if self.first_up_s is None else self.first_up_s
             self._learnt = Learnt(claim_s, self._error_of(word, wall_s), up_s, word.source)
             self.doubt = ""
+
+    def _is_believed(self, wall_s: float, claim_s: float, word: Word, up_s: float) -> bool:
+        if not self._is_plausible(wall_s, word):
+            if not word.is_steered or not RELEASED_AT_S <= wall_s < self._floor_s:
+                self._contest = None
+            elif self._has_stood(claim_s, up_s, _FLOOR_CONTEST_S):
+                self._floor_s = wall_s
+                return True
+            return False
+        return self._agrees(claim_s, word, up_s) or (word.is_steered and self._has_stood(claim_s, up_s, _CONTEST_S))
 
     def _note_step(self, claim_s: float, up_s: float) -> None:
         if self._claim_s is not None:
@@ -261,11 +270,11 @@ class ClockTrust:
         was_known = self._floor_s > RELEASED_AT_S
         return word.error_s + (word.drift * max(0.0, wall_s - self._floor_s) if was_known else 0.0)
 
-    def _has_stood(self, claim_s: float, up_s: float) -> bool:
+    def _has_stood(self, claim_s: float, up_s: float, long_s: float) -> bool:
         """Whether a time server has insisted on another time long enough."""
         if self._contest is None or abs(self._contest[0] - claim_s) > _STEP_S:
             self._contest = (claim_s, up_s)
-        if up_s - self._contest[1] < _CONTEST_S:
+        if up_s - self._contest[1] < long_s:
             return False
         self._contest = None
         return True

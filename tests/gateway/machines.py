@@ -5,7 +5,7 @@ Nothing but the operating system's clocks is replaced; the gateway's own clock, 
 
 from __future__ import annotations
 
-from gateway.clock import ClockTrust
+from gateway.clock import ClockTrust, assumed
 from gateway.time_evidence import KernelTime, Machine
 
 TRUE_S = 1_795_600_000.0  # 2026-11-25
@@ -32,7 +32,7 @@ class ScriptedMachine:
     ) -> None:
         self.true_s = TRUE_S
         self._wall_off_s = wall_off_s
-        self._policy = policy
+        self.policy = policy
         self._drift = drift
         self._rtc_off_s = rtc_off_s
         self._is_hosted = is_hosted
@@ -43,13 +43,16 @@ class ScriptedMachine:
     def clock(self) -> ClockTrust:
         """What a gateway started now would use."""
         witness = Machine(
-            self._policy,
+            self.policy,
             kernel=lambda: KernelTime(self.wall_s, self._sync_error_s),
             rtc=lambda: None if self._rtc_off_s is None else self.true_s + self._rtc_off_s,
             hosted=lambda: self._is_hosted,
         )
         return ClockTrust(
-            wall=lambda: self.wall_s, monotonic=lambda: self.up_s, witness=witness, boot_id=f"boot-{self._boot}"
+            wall=lambda: self.wall_s,
+            monotonic=lambda: self.up_s,
+            witness=assumed if self.policy == "assume" else witness,
+            boot_id=f"boot-{self._boot}",
         )
 
     @property

@@ -352,6 +352,36 @@ async def test_what_has_a_time_to_live_ages_by_the_monotonic_clock_and_never_too
         assert 5 * DAY_S - MINUTE_S <= age <= machine.true_s - stored_s
 
 
+async def test_a_floor_that_a_wrong_clock_had_raised_gives_way_to_a_time_server_after_a_day(tmp_path):
+    street = Street(tmp_path, ScriptedMachine(policy="assume", wall_off_s=40 * DAY_S))
+    machine = street.machine
+    async with street.gateway():  # the operator vouched for a clock that was wrong
+        await street.core.tell_windows()
+        assert street.core.clock.is_good
+    machine.reboot(off_s=HOUR_S, wall_off_s=NEVER_SET)
+    async with street.gateway():
+        await street.measure()
+    machine.reboot(off_s=HOUR_S, wall_off_s=0.0)
+    machine.reach_time_server()
+    machine.policy = "ntp"
+    async with street.gateway():
+        for _ in range(23):
+            machine.live(HOUR_S)
+            await street.measure()
+            assert not street.core.clock.is_trusted
+        for _ in range(3):
+            machine.live(HOUR_S)
+            await street.measure()
+        assert street.core.clock.is_good
+        await street.deliver()
+        assert set(street.qualities) == {"good", "received", "bounded"}
+        street.assert_complete()
+    machine.reboot(off_s=HOUR_S, wall_off_s=0.0)
+    machine.reach_time_server()
+    async with street.gateway():
+        assert street.core.clock.is_good
+
+
 async def live(street: Street, chance: random.Random) -> None:
     """One life of the process, with faults between readings."""
     machine = street.machine
