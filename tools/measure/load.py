@@ -1,0 +1,253 @@
+"""The load: 200 devices that publish 60-byte SenML readings at QoS 1, each on a connection of its own, from one process.
+
+Raw sockets and MQTT 3.1.1 by plain formatting, many PUBLISHes per write. What is not acknowledged when a connection
+breaks is published again, as a device with a journal does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from gateway.mqtt.encode import encode
+from gateway.mqtt.packet import V311, Connect
+from tools.measure.tally import DEVICES, FIRST, SPAWN, Span, Tally
+
+READING = b'[{"n":"energy_sum","u":"J","v":%d,"t":%d.%03d}]'
+READING_BYTES = 60
+_RETRY_S = 0.05
+_CHUNK = 50  # PUBLISHes per write
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One stretch of load.
+
+    topic       where each device publishes, "%03d" is its number
+    rate        readings per second of all devices, None: as fast as they are acknowledged
+    count       most readings, None: no end but `seconds`
+    first       serial of the first reading
+    under_way   most readings sent and not yet at the city (with rate None)
+    in_flight   most per device sent and not acknowledged
+    patience_s  how long to wait for acknowledgements after the last reading
+    """
+
+    port: int
+    first: int
+    seconds: float
+    topic: str = "up/d%03d/senml"
+    rate: float | None = None
+    count: int | None = None
+    under_way: int = 20_000
+    in_flight: int = 100
+    patience_s: float = 30.0
+
+
+class Load:
+    """The process. A context manager; `start` and `finish`, or `run` for both."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._next = FIRST
+        self._pipe, far = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=_serve, args=(far, tally), daemon=True)
+
+    def __enter__(self) -> Load:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def start(self, port: int, *, seconds: float, **options: Any) -> None:
+        """Begin, and return at once."""
+        self._pipe.send(Order(port=port, first=self._next, seconds=seconds, **options))
+
+    def finish(self, *, within_s: float = 300.0) -> Span:
+        """Wait for the end; returns which readings there were."""
+        if not self._pipe.poll(within_s):
+            raise TimeoutError(f"the load has not ended in {within_s:.0f} s")
+        span: Span = self._pipe.recv()
+        self._next = span.end
+        return span
+
+    def run(self, port: int, *, seconds: float, **options: Any) -> Span:
+        self.start(port, seconds=seconds, **options)
+        return self.finish()
+
+
+@dataclass
+class _Device:
+    """One connection. `waiting` holds (serial, packet) by packet id until the PUBACK."""
+
+    number: int
+    head: bytes
+    sock: socket.socket | None = None
+    retry_at_s: float = 0.0
+    packet_id: int = 0
+    time_ms: int = 0
+    rest: bytes = b""
+    waiting: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+
+
+def _serve(pipe: Connection, tally: Tally) -> None:
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(_Run(pipe.recv(), tally).go())
+
+
+class _Run:
+    """One order being carried out."""
+
+    def __init__(self, order: Order, tally: Tally) -> None:
+        self._order = order
+        self._tally = tally
+        self._serial = order.first
+        self._poll = select.epoll()
+        self._by_fd: dict[int, _Device] = {}
+        self._devices = [_Device(number, _head(order.topic % number)) for number in range(DEVICES)]
+        self._ready = deque(self._devices)
+        self._arrived_before = tally.arrived.value
+
+    def go(self) -> Span:
+        order = self._order
+        for device in self._devices:
+            self._connect(device, within_s=10.0)
+        self._began_s = time.monotonic()
+        end_s = self._began_s + order.seconds
+        last = order.first + order.count if order.count else FIRST + len(self._tally.sent_s)
+        while time.monotonic() < end_s and self._serial < last:
+            self._send_due(last)
+            self._hear(0.001 if order.rate is None else min(0.001, 0.5 / order.rate))
+        give_up_s = time.monotonic() + order.patience_s
+        while any(device.waiting for device in self._devices) and time.monotonic() < give_up_s:
+            self._hear(0.01)
+        for device in self._devices:
+            self._drop(device)
+        self._poll.close()
+        return Span(order.first, self._serial)
+
+    def _send_due(self, last: int) -> None:
+        """Publish what the rate, or the room on the way, allows now."""
+        order = self._order
+        sent = self._serial - order.first
+        if order.rate is None:
+            due = order.under_way - sent + self._tally.arrived.value - self._arrived_before
+        else:
+            due = int((time.monotonic() - self._began_s) * order.rate) + 1 - sent
+        due = min(due, last - self._serial)
+        share = max(1, min(_CHUNK, due // DEVICES + 1))
+        for _ in range(DEVICES):
+            if due <= 0:
+                return
+            device = self._ready[0]
+            self._ready.rotate(-1)
+            room = order.in_flight - len(device.waiting)
+            if device.sock is not None and room > 0:
+                number = min(share, due, room)
+                self._publish(device, number)
+                due -= number
+
+    def _publish(self, device: _Device, number: int) -> None:
+        now_s = time.monotonic()
+        device.time_ms = max(device.time_ms + 1, int(time.time() * 1000))
+        burst = []
+        for _ in range(number):
+            device.packet_id = device.packet_id % 65_535 + 1
+            reading = READING % (self._serial, device.time_ms // 1000, device.time_ms % 1000)
+            packet = device.head + device.packet_id.to_bytes(2, "big") + reading
+            device.waiting[device.packet_id] = (self._serial, packet)
+            self._tally.sent_s[self._serial - FIRST] = now_s
+            burst.append(packet)
+            device.time_ms += 1
+            self._serial += 1
+        self._write(device, b"".join(burst))
+
+    def _write(self, device: _Device, data: bytes) -> None:
+        if device.sock is None:
+            return
+        try:
+            device.sock.sendall(data)
+        except OSError:
+            self._lose(device)
+
+    def _hear(self, timeout_s: float) -> None:
+        """Take in what was acknowledged; connect again what is due."""
+        for fd, _events in self._poll.poll(timeout_s):
+            device = self._by_fd[fd]
+            assert device.sock is not None
+            try:
+                data = device.sock.recv(65_536)
+            except OSError:
+                data = b""
+            if data:
+                self._take_acks(device, data)
+            else:
+                self._lose(device)
+        if len(self._by_fd) < DEVICES:
+            self._connect_again()
+
+    def _take_acks(self, device: _Device, data: bytes) -> None:
+        data = device.rest + data
+        now_s = time.monotonic()
+        whole = len(data) & ~3
+        for at in range(0, whole, 4):
+            if data[at] != 0x40 or data[at + 1] != 2:
+                raise ValueError(f"not a PUBACK: {data[at : at + 4].hex()}")
+            known = device.waiting.pop(data[at + 2] << 8 | data[at + 3], None)
+            if known:
+                self._tally.acked_s[known[0] - FIRST] = now_s
+        device.rest = data[whole:]
+
+    def _connect_again(self) -> None:
+        now_s = time.monotonic()
+        for device in self._devices:
+            if device.sock is None and now_s >= device.retry_at_s:
+                device.retry_at_s = now_s + _RETRY_S
+                with contextlib.suppress(OSError):
+                    self._connect(device)
+                if device.sock is None:
+                    return  # nobody listens: the others need not try
+
+    def _connect(self, device: _Device, *, within_s: float = 1.0) -> None:
+        """Connect, and publish again what was not acknowledged. Raises OSError."""
+        sock = socket.create_connection(("127.0.0.1", self._order.port), timeout=within_s)
+        hello = encode(Connect(client_id=f"d{device.number:03d}", version=V311, keep_alive_s=0), V311)
+        sock.sendall(hello)
+        answer = sock.recv(4)
+        if answer[:2] != b"\x20\x02" or answer[3]:
+            sock.close()
+            raise ConnectionError(f"device {device.number} was answered {answer.hex()}")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(30.0)
+        device.sock, device.rest = sock, b""
+        self._by_fd[sock.fileno()] = device
+        self._poll.register(sock.fileno(), select.EPOLLIN)
+        if device.waiting:
+            self._write(device, b"".join(packet for _, packet in device.waiting.values()))
+
+    def _lose(self, device: _Device) -> None:
+        self._drop(device)
+        device.retry_at_s = time.monotonic() + _RETRY_S
+
+    def _drop(self, device: _Device) -> None:
+        if device.sock is not None:
+            self._poll.unregister(device.sock.fileno())
+            del self._by_fd[device.sock.fileno()]
+            device.sock.close()
+            device.sock = None
+
+
+def _head(topic: str) -> bytes:
+    """The bytes of a PUBLISH of QoS 1 before its packet id; the length of what follows never changes."""
+    name = topic.encode()
+    length = 2 + len(name) + 2 + READING_BYTES
+    assert length < 128, topic
+    return bytes((0x32, length)) + len(name).to_bytes(2, "big") + name
