@@ -30,6 +30,7 @@ class Order:
     """One stretch of load.
 
     topic       where each device publishes, "%03d" is its number
+    reading     format of the payload: serial, seconds, milliseconds; READING_BYTES long
     rate        readings per second of all devices, None: as fast as they are acknowledged
     count       most readings, None: no end but `seconds`
     first       serial of the first reading
@@ -42,6 +43,7 @@ class Order:
     first: int
     seconds: float
     topic: str = "up/d%03d/senml"
+    reading: bytes = READING
     rate: float | None = None
     count: int | None = None
     under_way: int = 20_000
@@ -161,7 +163,7 @@ class _Run:
         burst = []
         for _ in range(number):
             device.packet_id = device.packet_id % 65_535 + 1
-            reading = READING % (self._serial, device.time_ms // 1000, device.time_ms % 1000)
+            reading = self._order.reading % (self._serial, device.time_ms // 1000, device.time_ms % 1000)
             packet = device.head + device.packet_id.to_bytes(2, "big") + reading
             device.waiting[device.packet_id] = (self._serial, packet)
             self._tally.sent_s[self._serial - FIRST] = now_s

@@ -27,7 +27,7 @@ class Mosquitto(Watched):
     def __init__(self, folder: Path, *, lines: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_ports(1)[0]
-        settings = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0"]
+        settings = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 10000000"]
         # As root it drops to user mosquitto, and then cannot write its database, in silence.
         settings += ["user root"] if os.geteuid() == 0 else []
         settings += ["set_tcp_nodelay true", "log_type error", "log_type warning"]
