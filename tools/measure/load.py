@@ -121,7 +121,8 @@ class _Run:
     def go(self) -> Span:
         order = self._order
         for device in self._devices:
-            self._connect(device, within_s=10.0)
+            with contextlib.suppress(OSError):  # tried again below
+                self._connect(device, within_s=10.0)
         self._began_s = time.monotonic()
         end_s = self._began_s + order.seconds
         last = order.first + order.count if order.count else FIRST + len(self._tally.sent_s)

@@ -51,7 +51,9 @@ class Watched:
         while port is not None and not is_listening(port):
             self.check()
             if time.monotonic() > give_up_s:
-                raise ProcessError(f"{self._command[0]} does not listen on {port} after {within_s:.0f} s: {self._end()}")
+                raise ProcessError(
+                    f"{self._command[0]} does not listen on {port} after {within_s:.0f} s: {self._end()}"
+                )
             time.sleep(0.02)
 
     def stop(self) -> None:

@@ -126,7 +126,7 @@ def measure_speed(kind: Kind, lengths: Lengths) -> Speed:
         count = full.end - full.first
         latencies_s = it.tally.latencies_s(steady)
         return Speed(
-            per_s=it.tally.rate_per_s(full, skip_s=min(1.0, lengths.full_s / 4)),
+            per_s=it.tally.rate_per_s(full),
             p50_ms=percentile(latencies_s, 0.5) * 1000,
             p99_ms=percentile(latencies_s, 0.99) * 1000,
             peak_rss_bytes=after.peak_rss_bytes,
