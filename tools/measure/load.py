@@ -13,14 +13,15 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from typing import Any
 
 from gateway.mqtt.encode import encode
 from gateway.mqtt.packet import V311, Connect
+from gateway.mqtt.wire import write_varint
 from tools.measure.tally import DEVICES, FIRST, SPAWN, Span, Tally
 
 READING = b'[{"n":"energy_sum","u":"J","v":%d,"t":%d.%03d}]'
-READING_BYTES = 60
 _RETRY_S = 0.05
 _CHUNK = 50  # PUBLISHes per write
 
@@ -30,7 +31,7 @@ class Order:
     """One stretch of load.
 
     topic       where each device publishes, "%03d" is its number
-    reading     format of the payload: serial, seconds, milliseconds; READING_BYTES long
+    reading     format of the payload: serial, seconds, milliseconds; always of one length
     rate        readings per second of all devices, None: as fast as they are acknowledged
     count       most readings, None: no end but `seconds`
     first       serial of the first reading
@@ -58,7 +59,8 @@ class Load:
         self._tally = tally
         self._next = FIRST
         self._pipe, far = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_serve, args=(far, tally), daemon=True)
+        self._stop = SPAWN.Event()
+        self._process = SPAWN.Process(target=_serve, args=(far, tally, self._stop), daemon=True)
 
     def __enter__(self) -> Load:
         self._process.start()
@@ -70,6 +72,7 @@ class Load:
 
     def start(self, port: int, *, seconds: float, **options: Any) -> None:
         """Begin, and return at once."""
+        self._stop.clear()
         self._pipe.send(Order(port=port, first=self._next, seconds=seconds, **options))
 
     def finish(self, *, within_s: float = 300.0) -> Span:
@@ -79,6 +82,10 @@ class Load:
         span: Span = self._pipe.recv()
         self._next = span.end
         return span
+
+    def stop(self) -> None:
+        """Let no new reading follow; what is not acknowledged is still waited for."""
+        self._stop.set()
 
     def run(self, port: int, *, seconds: float, **options: Any) -> Span:
         self.start(port, seconds=seconds, **options)
@@ -99,22 +106,23 @@ class _Device:
     waiting: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
 
-def _serve(pipe: Connection, tally: Tally) -> None:
+def _serve(pipe: Connection, tally: Tally, stop: Event) -> None:
     with contextlib.suppress(EOFError):
         while True:
-            pipe.send(_Run(pipe.recv(), tally).go())
+            pipe.send(_Run(pipe.recv(), tally, stop).go())
 
 
 class _Run:
     """One order being carried out."""
 
-    def __init__(self, order: Order, tally: Tally) -> None:
+    def __init__(self, order: Order, tally: Tally, stop: Event) -> None:
         self._order = order
+        self._stop = stop
         self._tally = tally
         self._serial = order.first
         self._poll = select.epoll()
         self._by_fd: dict[int, _Device] = {}
-        self._devices = [_Device(number, _head(order.topic % number)) for number in range(DEVICES)]
+        self._devices = [_Device(number, _head(order, number)) for number in range(DEVICES)]
         self._ready = deque(self._devices)
         self._arrived_before = tally.arrived.value
 
@@ -126,7 +134,7 @@ class _Run:
         self._began_s = time.monotonic()
         end_s = self._began_s + order.seconds
         last = order.first + order.count if order.count else FIRST + len(self._tally.sent_s)
-        while time.monotonic() < end_s and self._serial < last:
+        while time.monotonic() < end_s and self._serial < last and not self._stop.is_set():
             self._send_due(last)
             self._hear(0.001 if order.rate is None else min(0.001, 0.5 / order.rate))
         give_up_s = time.monotonic() + order.patience_s
@@ -248,9 +256,8 @@ class _Run:
             device.sock = None
 
 
-def _head(topic: str) -> bytes:
-    """The bytes of a PUBLISH of QoS 1 before its packet id; the length of what follows never changes."""
-    name = topic.encode()
-    length = 2 + len(name) + 2 + READING_BYTES
-    assert length < 128, topic
-    return bytes((0x32, length)) + len(name).to_bytes(2, "big") + name
+def _head(order: Order, number: int) -> bytes:
+    """The bytes of a device's PUBLISH of QoS 1 before the packet id; the length of what follows never changes."""
+    name = (order.topic % number).encode()
+    length = 2 + len(name) + 2 + len(order.reading % (FIRST, 1_700_000_000, 0))
+    return b"\x32" + write_varint(length) + len(name).to_bytes(2, "big") + name

@@ -1,0 +1,258 @@
+"""A 64 MiB disk under load while the city is away: the agent lives, alarms arrive, and what is missing is told.
+
+The agent is the shipped command in a process of its own; the disk is ext4 on a loop device, or tmpfs where there is
+none. Nothing here knows how the store works: counters come from `gateway status`, arrivals from a subscriber.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter
+
+import pytest
+
+from drivers.link.frame import URGENT
+from gateway import status
+from gateway.endpoint import parse_endpoint
+from gateway.mqtt.client import ClientOptions, open_session
+from gateway.mqtt.errors import SessionError
+from lamppost.broker import free_ports
+from lamppost.demo.arrivals import Arrivals
+from lamppost.demo.gateway_process import GatewayProcess
+from lamppost.demo.subscriber import subscribe
+from lamppost.relay import Relay
+from tests.gateway.link_node import LinkNode
+from tools.measure.disk import DiskError, LoopDisk, Tmpfs
+from tools.measure.load import Load
+from tools.measure.tally import FIRST, Tally
+
+MIB = 1 << 20
+DISK_BYTES = 64 * MIB
+STALLED_S = 4.0  # no acknowledgement for so long under full load: the store takes no more
+CONFIG = """\
+[gateway]
+id = "gw-full"
+site = "test"
+data_dir = "{data_dir}"
+[southbound.mqtt]
+listen = "mqtt://127.0.0.1:{port}"
+[[city]]
+kind = "mqtt"
+url = "mqtt://127.0.0.1:{city_port}"
+topic = "city/{{site}}/{{node}}/senml"
+ack_timeout_s = 5
+keep_alive_s = 5
+[edge]
+window_s = 0
+[outbox]
+min_free_bytes = {floor_bytes}
+"""
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk, mounted. Skips loudly where none can be made, and fails in CI."""
+    with contextlib.ExitStack() as stack:
+        problems = []
+        for make in (LoopDisk, Tmpfs):
+            try:
+                made = stack.enter_context(make(tmp_path, size_bytes=DISK_BYTES))
+            except DiskError as error:
+                problems.append(str(error))
+            else:
+                break
+        else:
+            message = f"no small disk can be made here: {'; '.join(problems)}"
+            pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        yield made
+
+
+class Street:
+    """The gateway on the small disk, devices that never stop, a node with alarms, and a city that is away at first."""
+
+    def __init__(self, folder, disk, relay, *, floor_bytes, text_bytes):
+        self.data_dir = disk.path / "data"
+        (self.port,) = free_ports(1)
+        config = folder / "gateway.toml"
+        config.write_text(
+            CONFIG.format(data_dir=self.data_dir, port=self.port, city_port=relay.port, floor_bytes=floor_bytes)
+        )
+        self.gateway = GatewayProcess(config, self.data_dir, folder / "gateway.log")
+        self.tally = Tally()
+        self.load = Load(self.tally)
+        self.node = LinkNode()
+        self.node.enrol(self.data_dir)
+        self.alarms_acknowledged = 0
+        self._text = b'[{"n":"note","vs":"%d ' + b"x" * text_bytes + b'","t":%d.%03d}]'
+
+    def start_load(self):
+        """As fast as it is acknowledged, for ever; what is not acknowledged is owed until the end."""
+        options = {"reading": self._text, "under_way": 1 << 40, "in_flight": 5, "patience_s": 120.0}
+        self.load.start(self.port, seconds=90.0, **options)
+
+    async def send_alarms(self):
+        """One after the other, each until the gateway has it: its node keeps it in flash as long."""
+        options = ClientOptions(endpoint=parse_endpoint("listen", f"mqtt://127.0.0.1:{self.port}"), client_id="pole-1")
+        while True:
+            with contextlib.suppress(SessionError):
+                async with open_session(options) as session:
+                    while True:
+                        seq = self.alarms_acknowledged
+                        frame = self.node.frame(seq, floor=seq, kind=URGENT)
+                        if await session.publish(f"n/{self.node.address:04x}/up", frame) == 0:
+                            self.alarms_acknowledged += 1
+                        await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
+
+    def row(self):
+        """The counters of the platform, as an operator sees them."""
+        return status.overview(self.data_dir)["cities"]["city"]
+
+    def acknowledged(self):
+        return sum(map(bool, self.tally.acked_s[: FIRST // 10]))
+
+    async def fill(self, *, enough):
+        """Load until `enough(row)`, or until nothing is acknowledged any more. Returns whether it stalled."""
+        self.start_load()
+        before, since_s = 0, time.monotonic()
+        async with asyncio.timeout(85):
+            while not enough(await asyncio.to_thread(self.row)):
+                self.gateway.check_alive()
+                acknowledged = self.acknowledged()
+                if acknowledged > before:
+                    before, since_s = acknowledged, time.monotonic()
+                elif acknowledged and time.monotonic() - since_s > STALLED_S:
+                    return True
+                await asyncio.sleep(0.25)
+        return False
+
+    def stop_load(self):
+        """No new reading; those that are not acknowledged are still owed."""
+        self.load.stop()
+
+    async def more_alarms(self, count, *, within_s):
+        """Whether `count` further alarms are acknowledged in time."""
+        before = self.alarms_acknowledged
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.alarms_acknowledged < before + count:
+                    await asyncio.sleep(0.05)
+                return True
+        return False
+
+
+def missing_by_device(tally, span, arrivals):
+    """How many readings of each device were acknowledged and are not at the city."""
+    texts = (m.value for record in arrivals.records.values() for m in record.measurements if m.name.endswith("note"))
+    there = {int(text.split()[0]) for text in texts}
+    acknowledged = [serial for serial in range(span.first, span.end) if tally.acked_s[serial - FIRST]]
+    return sum(serial not in there for serial in acknowledged), len(acknowledged)
+
+
+def told_missing(arrivals):
+    """The sum of what gap records say of other nodes than the gateway itself."""
+    told = Counter()
+    for record in arrivals.gateway_records():
+        for one in record.measurements:
+            if one.name.endswith("_gap/count"):
+                told[one.name.removesuffix("_gap/count")] += one.value
+    return sum(count for node, count in told.items() if node != "gw-full")
+
+
+def alarms_at_city(arrivals, node):
+    return {int(record.rsplit("/", 1)[1]) for record in arrivals.records if record.startswith(f"{node.id}/")}
+
+
+async def until(condition, *, within_s, what):
+    try:
+        async with asyncio.timeout(within_s):
+            while not condition():
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"after {within_s} s still: {what()}")
+
+
+async def run(folder, disk, mosquitto_factory, *, floor_bytes, text_bytes, ballast_bytes, enough):
+    """The whole story; returns (street, arrivals, span, whether acknowledging stalled)."""
+    if ballast_bytes:
+        with (disk.path / "somebody-elses").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, ballast_bytes)
+    city = mosquitto_factory("max_queued_messages 0")
+    arrivals = Arrivals("gw-full")
+    async with Relay(city.port) as relay, subscribe(parse_endpoint("city", city.url), "city/#", arrivals.add):
+        relay.refuse()
+        street = Street(folder, disk, relay, floor_bytes=floor_bytes, text_bytes=text_bytes)
+        await street.gateway.start()
+        pid = street.gateway.status()["pid"]
+        alarms = asyncio.create_task(street.send_alarms())
+        try:
+            with street.load:
+                stalled = await street.fill(enough=enough)
+                took_alarms = await street.more_alarms(5, within_s=5.0)
+                street.stop_load()
+                assert (await asyncio.to_thread(street.row))["holds"]
+                await relay.listen()
+                span = await asyncio.to_thread(street.load.finish)
+                assert await street.more_alarms(2, within_s=30), "alarms are not taken again"
+                alarms.cancel()
+                await until(
+                    lambda: street.row()["backlog"] == 0, within_s=90, what=lambda: f"{street.row()['backlog']} wait"
+                )
+            street.gateway.check_alive()
+            assert street.gateway.status()["pid"] == pid
+        finally:
+            alarms.cancel()
+            await street.gateway.stop()
+        await until(
+            lambda: alarms_at_city(arrivals, street.node) >= set(range(street.alarms_acknowledged)),
+            within_s=30,
+            what=lambda: "an acknowledged alarm is not at the city",
+        )
+    return street, arrivals, span, stalled, took_alarms
+
+
+SIZES = [
+    pytest.param({"text_bytes": 3_000, "ballast_bytes": 24 * MIB}, id="large", marks=pytest.mark.timeout(300)),
+    pytest.param(
+        {"text_bytes": 40, "ballast_bytes": 0}, id="small", marks=[pytest.mark.soak, pytest.mark.timeout(900)]
+    ),
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_full_disk_costs_no_alarm_and_gap_records_add_up_to_what_is_missing(
+    tmp_path, disk, mosquitto_factory, size
+):
+    street, arrivals, span, _, took_alarms = await run(
+        tmp_path,
+        disk,
+        mosquitto_factory,
+        floor_bytes=16 * MIB,
+        enough=lambda row: row["evicted"] + row["thinned"] + row["expired"] > 500,
+        **size,
+    )
+    missing, acknowledged = missing_by_device(street.tally, span, arrivals)
+    row = street.row()
+    told = told_missing(arrivals)
+    print(f"\n{disk.kind}: {acknowledged} acknowledged, {missing} missing, {told} told of; {row}")
+    assert arrivals.errors == []
+    assert row["holds"]
+    assert row["stored"] == 0
+    assert took_alarms, "no alarm was taken while the disk was full"
+    assert missing > 0
+    assert told == missing
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_ack_goes_out_for_what_a_full_disk_does_not_take(tmp_path, disk, mosquitto_factory, size):
+    street, arrivals, span, stalled, _ = await run(
+        tmp_path, disk, mosquitto_factory, floor_bytes=0, enough=lambda row: False, **size
+    )
+    missing, acknowledged = missing_by_device(street.tally, span, arrivals)
+    print(f"\n{disk.kind}: {acknowledged} acknowledged, {missing} missing, {told_missing(arrivals)} told of")
+    assert arrivals.errors == []
+    assert stalled, "the disk was never full"
+    assert street.row()["holds"]
+    assert missing == told_missing(arrivals)
+    assert acknowledged == span.end - span.first, "a device is left with a reading that nobody took"
