@@ -15,7 +15,6 @@ from tools.measure.process import ProcessError
 from tools.rivals import bridge, ceilings, nats, ours, table, thingsboard, venv
 from tools.rivals.nats_wire import NatsError
 from tools.rivals.phases import QUICK, Lengths, measure_losses, measure_speed
-from tools.rivals.system import Kind
 from tools.rivals.table import Results
 
 KINDS = (

@@ -215,8 +215,8 @@ class Session(Connection):
             raise ProtocolError("topic_alias", "we announced none", code=TOPIC_ALIAS_INVALID)
         if packet.qos == 2 or self._on_message is None:
             raise ProtocolError("unexpected_packet", f"a PUBLISH of QoS {packet.qos}, which we did not subscribe to")
-        # MQTT 5 would have us disconnect above our Receive Maximum. mosquitto 2.0 exceeds it as soon as it has a queue, so
-        # it would come back with the same for ever; it is slowed down instead (Connection stops reading).
+        # MQTT 5 would have us disconnect above our Receive Maximum. mosquitto 2.0 exceeds it as soon as it has a queue,
+        # so it would come back with the same for ever; it is slowed down instead (Connection stops reading).
         self.take(packet, self._on_message(packet))
 
     def _on_answer(self, packet_id: int, codes: list[int]) -> None:

@@ -57,11 +57,9 @@ def _listen(tally: Tally, port: int, topic: str, subscribed: Event) -> None:
 
 def take(sock: socket.socket, data: bytes, tally: Tally) -> bytes:
     """Note and acknowledge the whole packets in `data`; returns what is left."""
-    acks = []
-    end = 0
-    for packet_id, end in packets(data):
-        if packet_id:
-            acks.append(b"\x40\x02" + packet_id)
+    found_packets = list(packets(data))
+    end = found_packets[-1][1] if found_packets else 0
+    acks = [b"\x40\x02" + packet_id for packet_id, _ in found_packets if packet_id]
     now_s = time.monotonic()
     for found in _SERIAL.finditer(data, 0, end):
         tally.note_arrival(int(found[1]), now_s)

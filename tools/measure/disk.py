@@ -1,4 +1,4 @@
-"""A small disk of its own: ext4 on a loop device, whose sectors the kernel counts, or tmpfs where there is no loop device.
+"""A small disk of its own: ext4 on a loop device, whose sectors the kernel counts; tmpfs where there is no such device.
 
 Needs root. Whoever lacks it is told so by name, and decides what that means.
 """

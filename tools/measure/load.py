@@ -1,4 +1,4 @@
-"""The load: 200 devices that publish 60-byte SenML readings at QoS 1, each on a connection of its own, from one process.
+"""The load: 200 devices that publish 60-byte SenML readings at QoS 1, each on a connection of its own.
 
 Raw sockets and MQTT 3.1.1 by plain formatting, many PUBLISHes per write. What is not acknowledged when a connection
 breaks is published again, as a device with a journal does.

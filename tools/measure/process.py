@@ -1,4 +1,4 @@
-"""A system process as the kernel sees it: bytes it had written, memory, processor time; started and ended by its pid."""
+"""A process as the kernel sees it: bytes it had written, memory, processor time; started and ended by its pid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much the load, the city's subscriber and a broker can do by themselves, so that none is taken for a system's limit."""
+"""What the load, the city's subscriber and a broker can do by themselves: none is to be taken for a system's limit."""
 
 from __future__ import annotations
 

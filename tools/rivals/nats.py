@@ -1,5 +1,5 @@
-"""A NATS leaf node with `sync_interval: always`: devices speak MQTT to it, a stream keeps what they say, the hub sources
-that stream and publishes what it has stored to the subscriber.
+"""A NATS leaf node with `sync_interval: always`: devices speak MQTT to it, a stream keeps what they say, the hub
+sources that stream and publishes what it has stored to the subscriber.
 """
 
 from __future__ import annotations

@@ -38,7 +38,10 @@ class NatsClient:
         self._sock.close()
 
     def api(self, subject: str, request: dict[str, Any], *, domain: str = "", within_s: float = 20.0) -> dict[str, Any]:
-        """Ask JetStream, that of `domain` through a leaf connection; the server is asked again while it is not ready. Raises NatsError with what it said."""
+        """Ask JetStream, that of `domain` through a leaf connection, again while it is not ready.
+
+        Raises  NatsError with what it said last
+        """
         body = json.dumps(request).encode()
         prefix = f"$JS.{domain}.API" if domain else "$JS.API"
         give_up_s, said = time.monotonic() + within_s, "no answer"

@@ -112,7 +112,7 @@ def _notes(results: Sequence[Results], lengths: Lengths, runs: int) -> Iterator[
     yield (
         f"Medians of {runs} interleaved runs; losses are the worst run. 60-byte readings, one per message, QoS 1, 200"
         " devices with a connection each; at most 20,000 readings on the way. Ours: identity, removal of duplicates and"
-        " record ids on, edge windows off. CPU after + is that of the broker beside it. Lost: acknowledged to the device"
+        " record ids on, edge windows off. CPU after +: of the broker beside it. Lost: acknowledged to the device"
         f" and not at the city after {lengths.quiet_s:.0f} s without an arrival. A SIGKILL keeps the page cache, so it"
         " says nothing about a power cut. One machine varies by up to 1.7: take no ratio under 1.3 for a difference."
     )

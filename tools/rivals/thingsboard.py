@@ -1,7 +1,8 @@
 """ThingsBoard's gateway behind a mosquitto, with each of its three storages. Its platform is a mosquitto that answers
 the one question the gateway waits for: which limits its session has (none).
 
-It is given its own JSON of the same 60 bytes, with a time for each reading: it merges two of one device and millisecond.
+It is given its own JSON of the same 60 bytes, with a time for each reading: it merges two of one device and one
+millisecond.
 Source: thingsboard.io/docs/iot-gateway; the package's own config folder.
 """
 

@@ -1,4 +1,4 @@
-"""Rivals from PyPI live in a virtual environment of their own under .cache, so that none of them is a dependency of ours.
+"""Rivals from PyPI live in a virtual environment of their own under .cache: none of them is a dependency of ours.
 
 The versions are pinned in requirements.txt beside this file.
 """
