@@ -70,6 +70,12 @@ class Load:
         self._process.terminate()
         self._process.join()
 
+    @property
+    def pid(self) -> int:
+        """Of the process, to see what the load itself costs."""
+        assert self._process.pid is not None, "not entered"
+        return self._process.pid
+
     def start(self, port: int, *, seconds: float, **options: Any) -> None:
         """Begin, and return at once."""
         self._stop.clear()
