@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import select
-import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from gateway.mqtt.encode import encode
-from gateway.mqtt.packet import V311, Connect
 from gateway.mqtt.wire import write_varint
+from tools.measure.device import Device
 from tools.measure.tally import DEVICES, FIRST, SPAWN, Span, Tally
 
 READING = b'[{"n":"energy_sum","u":"J","v":%d,"t":%d.%03d}]'
@@ -98,20 +96,6 @@ class Load:
         return self.finish()
 
 
-@dataclass
-class _Device:
-    """One connection. `waiting` holds (serial, packet) by packet id until the PUBACK."""
-
-    number: int
-    head: bytes
-    sock: socket.socket | None = None
-    retry_at_s: float = 0.0
-    packet_id: int = 0
-    time_ms: int = 0
-    rest: bytes = b""
-    waiting: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-
-
 def _serve(pipe: Connection, tally: Tally, stop: Event) -> None:
     with contextlib.suppress(EOFError):
         while True:
@@ -127,8 +111,8 @@ class _Run:
         self._tally = tally
         self._serial = order.first
         self._poll = select.epoll()
-        self._by_fd: dict[int, _Device] = {}
-        self._devices = [_Device(number, _head(order, number)) for number in range(DEVICES)]
+        self._by_fd: dict[int, Device] = {}
+        self._devices = [Device(number, _head(order, number)) for number in range(DEVICES)]
         self._ready = deque(self._devices)
         self._arrived_before = tally.arrived.value
 
@@ -172,7 +156,7 @@ class _Run:
                 self._publish(device, number)
                 due -= number
 
-    def _publish(self, device: _Device, number: int) -> None:
+    def _publish(self, device: Device, number: int) -> None:
         now_s = time.monotonic()
         device.time_ms = max(device.time_ms + 1, int(time.time() * 1000))
         burst = []
@@ -185,14 +169,7 @@ class _Run:
             burst.append(packet)
             device.time_ms += 1
             self._serial += 1
-        self._write(device, b"".join(burst))
-
-    def _write(self, device: _Device, data: bytes) -> None:
-        if device.sock is None:
-            return
-        try:
-            device.sock.sendall(data)
-        except OSError:
+        if not device.write(b"".join(burst)):
             self._lose(device)
 
     def _hear(self, timeout_s: float) -> None:
@@ -211,17 +188,10 @@ class _Run:
         if len(self._by_fd) < DEVICES:
             self._connect_again()
 
-    def _take_acks(self, device: _Device, data: bytes) -> None:
-        data = device.rest + data
+    def _take_acks(self, device: Device, data: bytes) -> None:
         now_s = time.monotonic()
-        whole = len(data) & ~3
-        for at in range(0, whole, 4):
-            if data[at] != 0x40 or data[at + 1] != 2:
-                raise ValueError(f"not a PUBACK: {data[at : at + 4].hex()}")
-            known = device.waiting.pop(data[at + 2] << 8 | data[at + 3], None)
-            if known:
-                self._tally.acked_s[known[0] - FIRST] = now_s
-        device.rest = data[whole:]
+        for serial in device.acknowledged(data):
+            self._tally.acked_s[serial - FIRST] = now_s
 
     def _connect_again(self) -> None:
         now_s = time.monotonic()
@@ -233,33 +203,23 @@ class _Run:
                 if device.sock is None:
                     return  # nobody listens: the others need not try
 
-    def _connect(self, device: _Device, *, within_s: float = 1.0) -> None:
+    def _connect(self, device: Device, *, within_s: float = 1.0) -> None:
         """Connect, and publish again what was not acknowledged. Raises OSError."""
-        sock = socket.create_connection(("127.0.0.1", self._order.port), timeout=within_s)
-        hello = encode(Connect(client_id=f"d{device.number:03d}", version=V311, keep_alive_s=0), V311)
-        sock.sendall(hello)
-        answer = sock.recv(4)
-        if answer[:2] != b"\x20\x02" or answer[3]:
-            sock.close()
-            raise ConnectionError(f"device {device.number} was answered {answer.hex()}")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(30.0)
-        device.sock, device.rest = sock, b""
-        self._by_fd[sock.fileno()] = device
-        self._poll.register(sock.fileno(), select.EPOLLIN)
-        if device.waiting:
-            self._write(device, b"".join(packet for _, packet in device.waiting.values()))
+        fd = device.connect(self._order.port, within_s=within_s)
+        self._by_fd[fd] = device
+        self._poll.register(fd, select.EPOLLIN)
+        if not device.write_again():
+            self._lose(device)
 
-    def _lose(self, device: _Device) -> None:
+    def _lose(self, device: Device) -> None:
         self._drop(device)
         device.retry_at_s = time.monotonic() + _RETRY_S
 
-    def _drop(self, device: _Device) -> None:
+    def _drop(self, device: Device) -> None:
         if device.sock is not None:
             self._poll.unregister(device.sock.fileno())
             del self._by_fd[device.sock.fileno()]
-            device.sock.close()
-            device.sock = None
+            device.close()
 
 
 def _head(order: Order, number: int) -> bytes:
