@@ -91,7 +91,7 @@ class Street:
     def start_load(self):
         """As fast as it is acknowledged, for ever; what is not acknowledged is owed until the end."""
         options = {"reading": self._text, "under_way": 1 << 40, "in_flight": 5, "patience_s": 25.0}
-        self.load.start(self.port, seconds=90.0, **options)
+        self.load.start(self.port, seconds=600.0, **options)
 
     async def send_alarms(self):
         """One after the other, each until the gateway has it: its node keeps it in flash as long."""
@@ -118,7 +118,7 @@ class Street:
         """Load until `enough(row)`, or until next to nothing is acknowledged. Returns whether it stalled."""
         self.start_load()
         seen = []  # acknowledged so far, at each look
-        async with asyncio.timeout(85):
+        async with asyncio.timeout(550):
             while not enough(await asyncio.to_thread(self.row)):
                 self.gateway.check_alive()
                 seen.append((time.monotonic(), self.acknowledged()))
