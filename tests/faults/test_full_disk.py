@@ -178,20 +178,22 @@ async def until(condition, *, within_s, what):
         pytest.fail(f"after {within_s} s still: {what()}")
 
 
-async def until_drained(street, arrivals, *, patience_s=60):
-    """Until nothing waits; fails once nothing has arrived for so long."""
+async def drains(street, arrivals, *, patience_s=40):
+    """Wait until nothing waits for the city; False once nothing has arrived for so long."""
     seen, since_s = -1, time.monotonic()
     while (row := await asyncio.to_thread(street.row))["backlog"]:
         if len(arrivals.records) > seen:
             seen, since_s = len(arrivals.records), time.monotonic()
         elif time.monotonic() - since_s > patience_s:
-            pytest.fail(f"{row['backlog']} records wait, and none has arrived for {patience_s} s")
+            print(f"{row['backlog']} records wait, and none has arrived for {patience_s} s")
+            return False
         await asyncio.sleep(0.5)
+    return True
 
 
 @dataclass
 class Outcome:
-    """What one run left; `recovers`: alarms are taken again once the city has emptied the store."""
+    """What one run left; `recovers`: with the city back alarms are taken, and the store becomes empty."""
 
     street: Street
     arrivals: Arrivals
@@ -224,7 +226,7 @@ async def run(folder, disk, mosquitto_factory, *, floor_bytes, text_bytes, balla
                 span = await asyncio.to_thread(street.load.finish)
                 recovers = await street.more_alarms(2, within_s=30)
                 alarms.cancel()
-                await until_drained(street, arrivals)
+                recovers &= await drains(street, arrivals)
             street.gateway.check_alive()
             assert street.gateway.status()["pid"] == pid
         finally:
@@ -266,6 +268,7 @@ async def test_a_full_disk_costs_no_alarm_and_gap_records_add_up_to_what_is_miss
     print(f"\n{disk.kind}: {acknowledged} acknowledged, {missing} missing, {told} told of; {row}")
     assert it.arrivals.errors == []
     assert row["holds"]
+    assert it.recovers
     assert row["stored"] == 0
     assert it.took_alarms, "no alarm was taken while the disk was full"
     assert missing > 0
@@ -283,7 +286,9 @@ async def test_no_ack_goes_out_for_what_a_full_disk_does_not_take(tmp_path, disk
     row = it.street.row()
     assert it.stalled or has_given_up_some(row), "the disk was never full"
     assert row["holds"]
+    if not it.recovers:
+        # Only until the store is replaced: a log that cannot be carried over counts as growth, so that not even
+        # deliveries can be noted; what is stored stays stored.
+        pytest.xfail("SQLite: the store may stay full with the city back, until the gateway is restarted")
     assert missing == told_missing(it.arrivals)
-    if not it.recovers or acknowledged < it.span.end - it.span.first:
-        # Only until the store is replaced: nothing is lost, but a log that cannot be carried over counts as growth.
-        pytest.xfail("SQLite: the store may stay full after the city has emptied it, until the gateway is restarted")
+    assert acknowledged == it.span.end - it.span.first, "a device is left with a reading that nobody took"
