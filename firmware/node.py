@@ -51,6 +51,8 @@ class Node:
         state.sample_at_s = max(state.sample_at_s + self._config.sample_s, parts.uptime.seconds() + 1)
         mantissas = await parts.sampler.measure()
         time_s = parts.uptime.nearest_s()
+        # A late sample and the next on time must not share a second: one measurement under two ids is a duplicate.
+        state.sample_at_s = max(state.sample_at_s, time_s + 1)
         verdict = parts.alarms.judge(mantissas)
         state.alarms = parts.alarms.on_bits
         reports = reports_of(mantissas)

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway import gaps
-from gateway.clock import RELEASED_AT_S, ClockTrust
+from gateway.boot_table import BootTable
+from gateway.boot_times import dated
+from gateway.boots import Boots
+from gateway.clock import ClockTrust
+from gateway.clock_status import clock_status
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices
@@ -29,14 +33,13 @@ from gateway.outbox import Outbox
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Reading, Report
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 _EDGE_EVERY_S = 1.0
-_CLOCK_FLOOR_EVERY_S = 60.0
 _NODES_DIR = "nodes"
 
 
@@ -44,7 +47,14 @@ class Core:
     """What the rest of the gateway uses. Made by `open_core`."""
 
     def __init__(
-        self, store: Store, data_dir: Path, *, gateway_id: str, cities: Sequence[str], clock: ClockTrust
+        self,
+        store: Store,
+        data_dir: Path,
+        *,
+        gateway_id: str,
+        cities: Sequence[str],
+        clock: ClockTrust,
+        time_hold_s: float,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -54,6 +64,8 @@ class Core:
         self.numbering = Numbering(gateway_id)
         self.cities = tuple(cities)
         self.notices: list[str] = []
+        self.boots = Boots()
+        self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
 
     def assemble(self, data_dir: Path, downlink_start: int, *, window_s: int, limits: Limits) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
@@ -64,7 +76,7 @@ class Core:
             clock=self.clock,
             put_gap=self._put_gap,
         )
-        self.outbox = Outbox(self.store, bounds, now_s=self.clock.now_s)
+        self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()
         self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
         self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
@@ -75,6 +87,7 @@ class Core:
             counters=self.counters,
             put_report=self._put_accepted,
             put_gap=self._put_gap,
+            boots=self.boots,
         )
         devices = Devices(
             nodes=self.nodes,
@@ -86,7 +99,8 @@ class Core:
         self.intake = Intake(
             self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
         )
-        for part in (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, _Housekeeping(self)):
+        own = (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, self.boot_table)
+        for part in (*own, _Housekeeping(self)):
             self.store.join(part)
 
     async def run(self) -> None:
@@ -116,7 +130,7 @@ class Core:
         backlog = {city: await self.outbox.backlog(city) for city in self.cities}
         return {
             "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
-            "clock": {"is_trusted": self.clock.is_trusted},
+            "clock": clock_status(self.clock),
             "nodes": {
                 "enrolled": len(self.nodes.by_id),
                 "problems": self.nodes.problems,
@@ -130,8 +144,8 @@ class Core:
 
     def begin(self, tx: Transaction) -> int:
         """Take up what the database says. Returns where its downlink counters start."""
-        row = tx.execute("SELECT value FROM meta WHERE key = 'clock_floor_s'").fetchone()
-        self.clock.raise_floor(row[0] if row else RELEASED_AT_S)
+        self.boots.begin(tx)
+        self.boot_table.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self.notices += tx.set_cities(self.cities)
@@ -155,7 +169,7 @@ class Core:
 
     def _put_gap(self, tx: Transaction, gap: gaps.Gap) -> None:
         self.counters.add(f"gaps_{gap.reason}")
-        self._put_own(tx, gaps.as_report(gap, now_s=exact_time_s(self.clock.now_s()), is_trusted=self.clock.is_trusted))
+        self._put_own(tx, dated(gaps.as_report(gap), self.clock, self.clock.stamp_s()))
 
     def _put_readings(
         self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None
@@ -163,39 +177,30 @@ class Core:
         report = Report(
             node="",
             record_id="",
-            measured_at_s=exact_time_s(self.clock.now_s() if measured_at_s is None else measured_at_s),
+            measured_at_s=0.0,
             readings=tuple(readings),
             kind=kind,  # type: ignore[arg-type]
-            time_quality="good" if self.clock.is_trusted else "untrusted",
-            time_error_s=0.125,
         )
-        numbered = self.numbering.number(tx, report)
+        stamp_s = self.clock.stamp_s() if measured_at_s is None else measured_at_s
+        numbered = self.numbering.number(tx, dated(report, self.clock, stamp_s, error_s=0.125))
         self.outbox.put(tx, numbered, is_produced=False, now_s=self.clock.now_s())
         self.edge.add(tx, numbered)
         return numbered.record_id
 
 
 class _Housekeeping:
-    """Counters and the clock's floor: written now and then, with a commit that happens anyway."""
+    """Counters: written now and then, with a commit that happens anyway."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._floor_at_s = float("-inf")
 
     def flush(self, tx: Transaction) -> None:
         if not tx.frame.page_count:
             return
-        now_s = self._core.clock.monotonic_s()
-        self._core.counters.save(tx, now_s)
-        if now_s - self._floor_at_s >= _CLOCK_FLOOR_EVERY_S and self._core.clock.is_trusted:
-            self._floor_at_s = now_s
-            self._core.clock.raise_floor(self._core.clock.now_s())
-            tx.execute(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES ('clock_floor_s', ?)", (self._core.clock.floor_s,)
-            )
+        self._core.counters.save(tx, self._core.clock.monotonic_s())
 
     def forget(self) -> None:
-        self._floor_at_s = float("-inf")
+        """The counters in memory are right whatever the database says."""
 
 
 @asynccontextmanager
@@ -207,6 +212,7 @@ async def open_core(
     window_s: int = 60,
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
+    time_hold_s: float = 120.0,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
     segment_bytes: int | None = None,
@@ -216,6 +222,7 @@ async def open_core(
     cities           names of the configured platforms; one that is new gets what is stored
     window_s         length of the edge's windows, 0 for none
     limits           bounds of the outbox
+    time_hold_s      how long what cannot be dated waits for the time while a platform could take it
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
     segment_bytes    of its files; None: as the disk allows
@@ -223,7 +230,14 @@ async def open_core(
     """
     make_durable_dir(data_dir / _NODES_DIR)
     store = Store(data_dir, window_s=commit_window_s, files=files, segment_bytes=segment_bytes)
-    core = Core(store, data_dir, gateway_id=gateway_id, cities=cities, clock=clock or ClockTrust())
+    core = Core(
+        store,
+        data_dir,
+        gateway_id=gateway_id,
+        cities=cities,
+        clock=clock or ClockTrust(),
+        time_hold_s=time_hold_s,
+    )
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)

@@ -140,7 +140,7 @@ class Vault:
 
     def begin(self) -> Transaction:
         """An empty commit."""
-        self._tx = Transaction(self.db, self.state, self.log.frame())
+        self._tx = Transaction(self.db, self.state, self.log.frame(), number=self.commits)
         return self._tx
 
     def commit(self) -> None:

@@ -3,6 +3,7 @@
     u16 node   u32 milliseconds from the page's time to its storing   u8 flags   u8 kind   f64 measured at
     u16 count of readings
     the id: 2 x u32 (epoch, sequence), or 16 bytes of hash, or u16 length and text
+    u32 boot, u8 quality, f64 not before (NaN: none): while the time is pending, if its flag is set
     f64 error of the time, u16 subject, 2 x u32 epoch and sequence beside a text: each if its flag is set
     readings: u16 quantity, u16 unit (65,535: none), u8 tag, value, then sum and time if the tag says so
 
@@ -11,10 +12,11 @@ Knows nothing of pages beside the table of names. Source of the fields: gateway/
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import get_args
 
-from gateway.reading import Assurance, Kind, Reading, Report, TimeQuality, Value
+from gateway.reading import Assurance, Kind, Pending, Reading, Report, TimeQuality, Value
 
 _HEAD = struct.Struct("<HIBBdH")
 _READING = struct.Struct("<HHB")
@@ -35,7 +37,8 @@ _KIND_CODES = {name: code for code, name in enumerate(KINDS)}
 _NUMBERED, _HASHED, _TEXT = 0x00, 0x10, 0x20  # the form of the id
 _FORM = 0x30
 _HAS_ERROR, _HAS_SUBJECT = 0x40, 0x80
-_HAS_NUMBERS = 0x08  # in the kind
+_HAS_NUMBERS, _HAS_PENDING = 0x08, 0x10  # in the kind
+_PENDING = struct.Struct("<IBd")
 _NO_UNIT = 0xFFFF
 _NONE, _REAL, _WHOLE, _TRUE, _FALSE, _STRING, _BYTES, _HUGE = range(8)
 _HAS_TOTAL, _HAS_TIME = 0x08, 0x10
@@ -73,9 +76,12 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
     flags = _QUALITY_CODES[report.time_quality] | _ASSURANCE_CODES[report.assurance] | form
     kind = _KIND_CODES[report.kind]
     more = b""
+    if report.pending is not None:
+        kind |= _HAS_PENDING
+        more = _pending(report.pending)
     if report.time_error_s is not None:
         flags |= _HAS_ERROR
-        more = _F64.pack(report.time_error_s)
+        more += _F64.pack(report.time_error_s)
     if report.subject is not None:
         flags |= _HAS_SUBJECT
         more += _U16.pack(names.place(report.subject))
@@ -89,6 +95,11 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
         more += b"".join([_reading(one, names) for one in readings])
     head = _HEAD.pack(node_at, min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings))
     return head + identity + more
+
+
+def _pending(pending: Pending) -> bytes:
+    not_before_s = math.nan if pending.not_before_s is None else pending.not_before_s
+    return _PENDING.pack(pending.boot, _QUALITY_CODES[pending.quality], not_before_s)
 
 
 def _identity(report: Report) -> tuple[int, bytes]:
@@ -179,6 +190,11 @@ def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
         record_id, at = _text(payload, at)
     error_s: float | None = None
     subject: str | None = None
+    pending: Pending | None = None
+    if kind & _HAS_PENDING:
+        boot, quality, not_before_s = _PENDING.unpack_from(payload, at)
+        pending = Pending(boot, QUALITIES[quality], None if math.isnan(not_before_s) else not_before_s)
+        at += _PENDING.size
     if flags & _HAS_ERROR:
         (error_s,) = _F64.unpack_from(payload, at)
         at += 8
@@ -208,6 +224,7 @@ def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
         assurance=ASSURANCES[flags >> 2 & 3],
         kind=KINDS[kind & 7],
         subject=subject,
+        pending=pending,
     )
 
 

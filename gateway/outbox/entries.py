@@ -63,13 +63,20 @@ class State:
 class Transaction:
     """What a change of the store sees: the tables, and the log's next commit."""
 
-    def __init__(self, db: sqlite3.Connection, state: State, frame: Frame) -> None:
+    def __init__(self, db: sqlite3.Connection, state: State, frame: Frame, *, number: int = 0) -> None:
+        """`number`: how many commits were made before."""
+        self._number = number
         self.db = db
         self.state = state
         self.frame = frame
         self.has_savepoint = False
 
     # The tables
+
+    @property
+    def total_changes(self) -> int:
+        """The same number again: nothing was changed or stored meanwhile (tables.Tables)."""
+        return self.db.total_changes + self._number + (self.frame.page_count > 0)
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
         """Read from the tables, or change them."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.boot_table import BootTable, resolved_head
 from gateway.outbox.batch import Backlog, Batch, Lane, Stored
 from gateway.outbox.bounds import Bounds
 from gateway.outbox.entries import Transaction
@@ -40,8 +41,9 @@ _STREAM_CODES = {name: code for code, name in enumerate(STREAMS)}
 class Outbox:
     """Records for the configured platforms. `put` belongs into a change of the store, the rest into the event loop."""
 
-    def __init__(self, store: Store, bounds: Bounds, *, now_s: Callable[[], float]) -> None:
+    def __init__(self, store: Store, bounds: Bounds, boot_table: BootTable, *, now_s: Callable[[], float]) -> None:
         self._store = store
+        self._boot_table = boot_table
         self._bounds = bounds
         self._now_s = now_s
         self._news = asyncio.Event()
@@ -94,9 +96,11 @@ class Outbox:
             found = await self._fetch(stream, runs, limit, max_bytes)
             if connection != lanes.connection:
                 continue
-            lanes.passed(lane, stream, found[-1].ordinal + 1 if found else runs[-1][1])
             if found:
+                lanes.passed(lane, stream, found[-1].ordinal + 1)
                 return _as_batch(found, lanes, stream, lane)
+            if lanes.runs(lane, stream, self._ledger, 1)[:1] == [(runs[0][0], runs[0][0] + 1)]:
+                return None  # it waits for the time; what was damaged is given up by now
         return None
 
     async def _fetch(self, stream: int, runs: list[Run], most: int, most_bytes: int | None) -> list[Found]:
@@ -105,7 +109,17 @@ class Outbox:
         found, unreadable = await self._store.fetch(read)
         if unreadable:
             await self._store.write(lambda tx: self._give_up_unreadable(tx, stream, unreadable))
-        return found
+        return await self._dated(found) if any(one.report.pending for one in found) else found
+
+    async def _dated(self, found: list[Found]) -> list[Found]:
+        """With their times in UTC, up to the first that waits for the time; that it waits is not for ever."""
+        while True:
+            reports = [one.report for one in found]
+            dated = await self._store.read(partial(resolved_head, reports=reports))
+            due = [] if dated else self._boot_table.due(reports)
+            if not due:
+                return [old._replace(report=new) for old, new in zip(found, dated, strict=False)]
+            await self._store.write(partial(self._boot_table.release, reports=due))
 
     def _give_up_unreadable(self, tx: Transaction, stream: int, runs: list[Run]) -> None:
         """Of what could not be read: what still waits, and still cannot be read now that nothing moves."""
@@ -148,10 +162,7 @@ class Outbox:
                 if found:
                     lane: Lane = "backlog" if found[0].stored_at_s < self._now_s() - _LIVE_S else "live"
                     return _as_batch(found, self._lanes_of(city), stream, lane)
-                if runs:
-                    break  # what was damaged is given up: look again
-            else:
-                await news.wait()
+            await news.wait()
 
     # Settling
 

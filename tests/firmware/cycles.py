@@ -74,7 +74,15 @@ class Parts:
 
 
 def run(cycles):
-    clock, parts = Clock(), Parts()
+    clock = Clock()
+    parts = make_parts(clock)
+    asyncio.run(_cycle(Node(parts, clock, None), parts.bearer, clock, cycles))
+    print("held", parts.archive.count_held(), "counters", parts.reporter.counters["acks"] > cycles // 4)
+
+
+def make_parts(clock):
+    """What a Node is made of, on a new flash, with a sensor and a bearer of this test."""
+    parts = Parts()
     Flash(Supply()).mount()
     parts.settings = settings_of(enrolled())
     journal, _ = open_journal("/node/journal", b"ownerown")
@@ -86,12 +94,11 @@ def run(cycles):
     parts.config = Config(10, 30, 5, 300, "idle")
     parts.sampler = Sampler({"bme280": Sensor()}, parts.uptime)
     parts.alarms = Alarms([])
-    parts.bearer = bearer = Bearer()
+    parts.bearer = Bearer()
     parts.reporter = Reporter(
         parts.archive, parts.settings, parts.state, parts.uptime, max_frame=120, **seals(parts.settings)
     )
-    asyncio.run(_cycle(Node(parts, clock, None), bearer, clock, cycles))
-    print("held", parts.archive.count_held(), "counters", parts.reporter.counters["acks"] > cycles // 4)
+    return parts
 
 
 async def _cycle(node, bearer, clock, cycles):

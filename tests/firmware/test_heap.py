@@ -3,41 +3,100 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from boards import data
+from boards.virtual.street import Street
 from provisioning.provision import files_for
-from tests.firmware.gateways import RadioGateway
+from tests.firmware.gateways import Gateway, MqttGateway, RadioGateway
 from tests.firmware.judge import ROOT, Judge
-from tests.firmware.test_board import BOARD, CONFIG, NVS
+from tests.firmware.test_board import BOARD, CONFIG, NVS, mqtt_config
 
 KIB = 1024
 HEAP_KIB = 128
+REPORTS = 6
 MAIN = Path(__file__).parents[2] / "firmware" / "main.py"
-BOTH_BEARERS = """
-    import firmware.bearer_lora, firmware.bearer_mqtt, drivers.radio.sx126x_transceiver
+BOTH_BEARERS = "import firmware.bearer_lora, firmware.bearer_mqtt, drivers.radio.sx126x_transceiver"
+SERVE = """
+    {extra}
     gc.collect()
     print("live", gc.mem_alloc())
     serve(parts)
 """
 
 
-def test_both_bearers_and_report_cycles_fit_128_kib(street) -> None:
-    shims = _shims(street)
-    node = street.add_node("node", heapsize=f"{HEAP_KIB + shims // KIB}k")
-    main = 'import gc\nprint("shims", gc.mem_alloc())\n' + MAIN.read_text().replace("    serve(parts)\n", BOTH_BEARERS)
-    node.write_files({**files_for(board=data.load(BOARD), config=CONFIG), "/main.py": main.encode()})
-    node.set_nvs("lamppost", NVS)
+def test_both_bearers_and_report_cycles_fit_128_kib(street: Street) -> None:
+    shims = shims_of(street)
     with RadioGateway(Judge(ROOT), street.gateway_radio_path) as gateway:
-        node.power_on()
-        gateway.wait_for(lambda judge: judge.base(1) >= 6)
-    live = int(re.search(r"live (\d+)", node.console())[1])
-    print(f"live {(live - shims) / KIB:.1f} KiB of {HEAP_KIB}; shims apart {shims / KIB:.1f} KiB")
-    assert "MemoryError" not in node.console()
+        console = _run(street, gateway, HEAP_KIB, shims, config=CONFIG, extra=BOTH_BEARERS)
+    print(f"live {_live_kib(console, shims):.1f} KiB of {HEAP_KIB}; shims apart {shims / KIB:.1f} KiB")
+    assert console.acknowledged
+    assert "MemoryError" not in console.text
 
 
-def _shims(street) -> int:
+@pytest.mark.soak
+@pytest.mark.parametrize("loaded", ["both", "lora", "mqtt"])
+def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str) -> None:
+    """Goes down by 4 KiB for as long as the node is acknowledged; prints the last heap that did."""
+    shims, smallest = shims_of(street), None
+    extra = BOTH_BEARERS if loaded == "both" else "pass"
+    config = {**CONFIG, **mqtt_config(mosquitto.port)} if loaded == "mqtt" else CONFIG
+    for heap_kib in range(HEAP_KIB, 64, -4):
+        opened = (
+            MqttGateway(Judge(ROOT), mosquitto.port)
+            if loaded == "mqtt"
+            else RadioGateway(Judge(ROOT), street.gateway_radio_path)
+        )
+        with opened as gateway:
+            console = _run(street, gateway, heap_kib, shims, config=config, extra=extra)
+        if not console.acknowledged or "MemoryError" in console.text:
+            break
+        smallest = heap_kib, _live_kib(console, shims)
+    assert smallest is not None
+    print(f"{loaded}: smallest heap {smallest[0]} KiB, live {smallest[1]:.1f} KiB; shims {shims / KIB:.1f} KiB apart")
+
+
+class Console:
+    """What the node printed, and whether all its reports were acknowledged."""
+
+    def __init__(self, text: str, *, acknowledged: bool) -> None:
+        self.text = text
+        self.acknowledged = acknowledged
+
+
+def _run(
+    street: Street, gateway: Gateway, heap_kib: int, shims: int, *, config: dict[str, object], extra: str
+) -> Console:
+    """A new node with so much heap beside the shims, until it is acknowledged or says that memory ran out."""
+    node = street.add_node(f"node-{heap_kib}", heapsize=f"{heap_kib + shims // KIB}k")
+    main = "import gc\n" + MAIN.read_text().replace("    serve(parts)\n", SERVE.format(extra=extra))
+    node.write_files({**files_for(board=data.load(BOARD), config=config), "/main.py": main.encode()})
+    node.set_nvs("lamppost", NVS)
+    node.power_on()
+    try:
+        gateway.wait_for(lambda judge: judge.base(1) >= REPORTS or "MemoryError" in node.console())
+        acknowledged = gateway.judge.base(1) >= REPORTS
+    except AssertionError:
+        if gateway.errors:
+            raise
+        acknowledged = False
+    finally:
+        node.power_cut()
+    return Console(node.console(), acknowledged=acknowledged)
+
+
+def _live_kib(console: Console, shims: int) -> float:
+    live = re.search(r"live (\d+)", console.text)
+    assert live, console.text
+    return (int(live[1]) - shims) / KIB
+
+
+def shims_of(street: Street) -> int:
     """What the interpreter holds before the application."""
     node = street.add_node("bare", heapsize="256k")
     node.write_files({"/main.py": b'import gc\ngc.collect()\nprint("shims", gc.mem_alloc(), "bytes")\n'})
     node.power_on()
     node.wait_for_console(" bytes")
-    return int(re.search(r"shims (\d+)", node.console())[1])
+    found = re.search(r"shims (\d+)", node.console())
+    assert found
+    return int(found[1])
