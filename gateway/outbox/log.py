@@ -229,13 +229,13 @@ class Log:
     def _rotate(self, least_pages: int) -> None:
         """Go on in a new segment. Raises OSError."""
         before = self.segments[-1] if self.segments else None
-        if before is not None and not self._is_abandoned:
-            self._seal(before)
         number, self._next_number = self._next_number, self._next_number + 1
         path = self.folder / f"{number:010}.seg"
         if not self._take_spare(path, least_pages):
             self._make(path, max(self.segment_bytes, (least_pages + 2) * PAGE))
         fd = self.files.open(path)
+        if before is not None and not self._is_abandoned and not before.is_sealed:
+            self._seal(before)  # only now: without a new file small commits still go into the old one
         segment = Segment(number, path, fd, self.files.size(fd) // PAGE)
         segment.firsts, segment.ends = self.next, self.next
         if before is not None:

@@ -47,8 +47,8 @@ class Segment:
 
     @property
     def room(self) -> int:
-        """Data pages that are free; the last page is the footer's."""
-        return self.pages - 1 - self.end
+        """Data pages that are free; the last page is the footer's, and behind a footer's end nothing counts."""
+        return 0 if self.is_sealed else self.pages - 1 - self.end
 
     @property
     def size(self) -> int:

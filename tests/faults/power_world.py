@@ -347,8 +347,10 @@ class World:
 
 
 def _place_of(report: Report) -> float:
-    """By what the records of one sender ascend."""
-    return float(report.seq) if report.seq is not None else float(str(report.readings[0].value))
+    """What ascends over the records of one sender."""
+    if report.seq is not None:
+        return float((report.epoch or 0) << 32 | report.seq)
+    return float(str(report.readings[0].value))
 
 
 def _content_of(report: Report) -> tuple[str, str, float]:
