@@ -1,0 +1,81 @@
+"""How fast the backlog may go: never more than the cap in any one second, and evenly within it. Has no clock of its own.
+
+Two rules together. A log of what was sent in the last second keeps the cap to the unit, wherever that second begins; a
+bucket that fills at the same rate spreads the second's share, so that a platform sees a stream and not a burst.
+"""
+
+from collections import deque
+
+_WINDOW_S = 1.02  # a second, and a little for a network that lets late bytes catch up with earlier ones
+_BURST = 20  # of a second's share at most this part goes at once
+_NO_CAP = 2**62
+
+
+class Pace:
+    """Two caps at once. 0 for either is none.
+
+    records_per_s, bytes_per_s  most in any window of one second
+    A message larger than a second's whole share goes alone, after a second of silence.
+    """
+
+    def __init__(self, *, records_per_s: int = 0, bytes_per_s: int = 0) -> None:
+        self._caps = (records_per_s or _NO_CAP, bytes_per_s or _NO_CAP)
+        self.is_capped = bool(records_per_s or bytes_per_s)
+        self._bursts = tuple(max(1, cap // _BURST) for cap in self._caps)
+        self._bucket = [float(burst) for burst in self._bursts]
+        self._filled_at_s = float("-inf")
+        self._log: deque[tuple[float, int, int]] = deque()
+        self._logged = [0, 0]
+
+    def room(self, now_s: float) -> tuple[int, int]:
+        """Records and bytes that may go now. Ask again after each `spend`."""
+        if not self.is_capped:
+            return self._caps
+        self._advance(now_s)
+        if not self._log:
+            return self._bursts[0], self._bursts[1]
+        left = [
+            min(int(bucket), cap - logged)
+            for bucket, cap, logged in zip(self._bucket, self._caps, self._logged, strict=True)
+        ]
+        return max(0, left[0]), max(0, left[1])
+
+    def spend(self, now_s: float, records: int, size: int) -> None:
+        """So much goes now."""
+        if not self.is_capped:
+            return
+        self._advance(now_s)
+        self._log.append((now_s, records, size))
+        for at, spent in enumerate((records, size)):
+            self._bucket[at] -= spent
+            self._logged[at] += spent
+
+    def wait_s(self, now_s: float, records: int, size: int) -> float:
+        """How long until there is room for so much, at most a burst of each; 0 if there is."""
+        if not self.is_capped:
+            return 0.0
+        self._advance(now_s)
+        if not self._log:
+            return 0.0
+        return max(self._wait_of(at, min(wanted, self._bursts[at]), now_s) for at, wanted in enumerate((records, size)))
+
+    def _wait_of(self, at: int, wanted: int, now_s: float) -> float:
+        cap = self._caps[at]
+        wait_s = max(0.0, (wanted - self._bucket[at]) / cap)
+        over = self._logged[at] + wanted - cap
+        for entry in self._log:
+            if over <= 0:
+                break
+            over -= entry[at + 1]
+            wait_s = max(wait_s, entry[0] + _WINDOW_S - now_s)
+        return wait_s
+
+    def _advance(self, now_s: float) -> None:
+        passed_s = max(0.0, now_s - self._filled_at_s)
+        self._filled_at_s = max(now_s, self._filled_at_s)
+        for at, (cap, burst) in enumerate(zip(self._caps, self._bursts, strict=True)):
+            self._bucket[at] = min(float(burst), self._bucket[at] + min(passed_s, 1e6) * cap)
+        while self._log and self._log[0][0] <= now_s - _WINDOW_S:
+            _, records, size = self._log.popleft()
+            self._logged[0] -= records
+            self._logged[1] -= size
