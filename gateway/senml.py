@@ -25,7 +25,7 @@ CBOR_TYPE = "application/senml+cbor"
 Content = Literal["json", "cbor"]
 _ID_BYTES = 5 + len("record-id")  # what MQTT adds to the value of a user property: identifier, two lengths, name
 _N_BYTES = 5 + len("record-n")
-_REST_BYTES = 80  # content type, assurance, lane and the fixed parts of a message, rounded up
+_REST_BYTES = 96  # content type, assurance, lane and the fixed parts of a message, rounded up
 
 
 class PackError(GatewayError):
@@ -34,18 +34,19 @@ class PackError(GatewayError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pack:
-    """One message for the city. `properties`: MQTT 5 user properties, in pack order."""
+    """One message for the city.
+
+    properties  MQTT 5 user properties, in pack order
+    is_binary   the payload is no UTF-8 text
+    size_bytes  what the message takes on the wire, its topic apart, a little rounded up
+    """
 
     node: str
     payload: bytes
     content_type: str
     properties: tuple[tuple[str, str], ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """About what the message takes on the wire, its topic apart."""
-        told = sum(5 + len(name) + len(value.encode()) for name, value in self.properties)
-        return len(self.payload) + told + _REST_BYTES
+    is_binary: bool
+    size_bytes: int
 
 
 def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -> Pack:
@@ -108,7 +109,14 @@ class PackWriter:
             payload, content_type = b"[" + b",".join(self._records) + b"]", JSON_TYPE
         else:
             payload, content_type = _cbor_head(len(self._records)) + b"".join(self._records), CBOR_TYPE
-        return Pack(node=node, payload=payload, content_type=content_type, properties=told)
+        return Pack(
+            node=node,
+            payload=payload,
+            content_type=content_type,
+            properties=told,
+            is_binary=self._content == "cbor",
+            size_bytes=self.size_bytes,
+        )
 
     def _record(self, name: str, report: Report, reading: Reading) -> bytes:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s

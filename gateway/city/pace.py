@@ -1,4 +1,4 @@
-"""How fast the backlog may go: never more than the cap in any one second, and evenly within it. Has no clock of its own.
+"""How fast the backlog may go: never above the cap in any one second, and evenly within it. Has no clock of its own.
 
 Two rules together. A log of what was sent in the last second keeps the cap to the unit, wherever that second begins; a
 bucket that fills at the same rate spreads the second's share, so that a platform sees a stream and not a burst.
@@ -22,7 +22,7 @@ class Pace:
         self._caps = (records_per_s or _NO_CAP, bytes_per_s or _NO_CAP)
         self.is_capped = bool(records_per_s or bytes_per_s)
         self._bursts = tuple(max(1, cap // _BURST) for cap in self._caps)
-        self._bucket = [float(burst) for burst in self._bursts]
+        self._bucket = [float(burst) for burst in self._bursts]  # records, bytes; likewise below
         self._filled_at_s = float("-inf")
         self._log: deque[tuple[float, int, int]] = deque()
         self._logged = [0, 0]
@@ -59,15 +59,20 @@ class Pace:
             return 0.0
         return max(self._wait_of(at, min(wanted, self._bursts[at]), now_s) for at, wanted in enumerate((records, size)))
 
+    def silence_s(self, now_s: float) -> float:
+        """How long until nothing has gone for a second: then a message larger than the cap may go."""
+        self._advance(now_s)
+        return self._log[-1][0] + _WINDOW_S - now_s if self._log else 0.0
+
     def _wait_of(self, at: int, wanted: int, now_s: float) -> float:
         cap = self._caps[at]
         wait_s = max(0.0, (wanted - self._bucket[at]) / cap)
         over = self._logged[at] + wanted - cap
-        for entry in self._log:
+        for sent_at_s, *sizes in self._log:
             if over <= 0:
                 break
-            over -= entry[at + 1]
-            wait_s = max(wait_s, entry[0] + _WINDOW_S - now_s)
+            over -= int(sizes[at])
+            wait_s = max(wait_s, sent_at_s + _WINDOW_S - now_s)
         return wait_s
 
     def _advance(self, now_s: float) -> None:

@@ -4,6 +4,7 @@ A property that occurs twice, or in a packet where it has no business, is refuse
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, TypedDict, cast, get_args
 
 from gateway.mqtt.codes import PROTOCOL_ERROR
@@ -123,6 +124,12 @@ def _read_pair(data: bytes, at: int) -> tuple[tuple[str, str], int]:
     return (name, value), at
 
 
+@lru_cache(maxsize=256)
+def _short_text(text: str) -> bytes:
+    """For the names of user properties, which are always the same few."""
+    return write_text(text)
+
+
 _READERS: dict[str, Callable[[bytes, int], tuple[Any, int]]] = {
     "bit": _read_bit,
     "u16": read_u16,
@@ -145,7 +152,7 @@ _WRITERS: dict[str, Callable[[Any], bytes]] = {
     "text": write_text,
     "topic": write_text,
     "binary": write_binary,
-    "pair": lambda pair: write_text(pair[0]) + write_text(pair[1]),
+    "pair": lambda pair: _short_text(pair[0]) + write_text(pair[1]),
 }
 # place: {identifier: (name, reader, whether it may occur more than once)}
 _KNOWN = {

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import aiomqtt
 import pytest
 
+from gateway.city.delivery import Options
 from gateway.city.forwarder import Forwarder
 from gateway.city.mqtt import MqttCity, encoded
 from gateway.endpoint import Endpoint
@@ -52,7 +53,7 @@ async def forwarding(core, port, *, city=None, **options):
         topic="city/{site}/{node}/senml",
         site="test",
     )
-    forwarder = Forwarder(core.outbox, platform, city_name="city", count=core.counters.add, **options)
+    forwarder = Forwarder(core.outbox, platform, city_name="city", count=core.counters.add, options=Options(**options))
     tasks = [asyncio.create_task(platform.run()), asyncio.create_task(forwarder.run())]
     try:
         yield platform, forwarder
@@ -98,7 +99,7 @@ async def test_records_arrive_as_senml_of_one_node_with_their_ids(core, request,
     assert [(name, value) for name, value in message.properties.UserProperty if name.startswith("record")] == [
         (name, value) for n in "123" for name, value in (("record-id", f"sensor-7/c/{n}"), ("record-n", "1"))
     ]
-    assert ("lane", "live") in message.properties.UserProperty
+    assert ("lane", "backlog") in message.properties.UserProperty  # stored before there was a connection
     assert ("assurance", "none") in message.properties.UserProperty
     assert [record["v"] for record in json.loads(message.payload)] == [1, 2, 3]
     assert (await audited(core)).delivered == 3

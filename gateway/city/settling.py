@@ -1,0 +1,68 @@
+"""Notes in the outbox what the platform has answered: all that came while one commit was made shares the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+from gateway.outbox import Batch, Lane, Outbox, Outcome, Stored
+from gateway.store_errors import StoreFailed, StoreFull
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
+_ID = attrgetter("id")
+
+
+class Settling:
+    """One platform's answers on their way to the disk. `count`: records of which the disk does not know yet."""
+
+    def __init__(self, outbox: Outbox, city: str) -> None:
+        self.count = 0
+        self.on_settled: Callable[[], None] | None = None
+        self._outbox = outbox
+        self._city = city
+        self._answered: dict[tuple[Lane, int, Outcome], list[Stored]] = {}
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, lane: Lane, stream: int, records: Sequence[Stored], outcome: Outcome) -> None:
+        """The platform has, or refuses for good, these records."""
+        self._answered.setdefault((lane, stream, outcome), []).extend(records)
+        self.count += len(records)
+        self._idle.clear()
+        self._news.set()
+
+    async def idle(self) -> None:
+        """Return once the disk knows everything that was added."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Until cancelled. What cannot be written is tried again: sending it once more would help nobody."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            answered, self._answered = self._answered, {}
+            outcomes = [
+                (Batch(city=self._city, stream=stream, lane=lane, records=tuple(sorted(records, key=_ID))), outcome)
+                for (lane, stream, outcome), records in answered.items()
+            ]
+            await self._settle(outcomes)
+            self.count -= sum(len(batch.records) for batch, _ in outcomes)
+            if not self.count:
+                self._idle.set()
+            if self.on_settled is not None:
+                self.on_settled()
+
+    async def _settle(self, outcomes: Sequence[tuple[Batch, Outcome]]) -> None:
+        while True:
+            try:
+                await self._outbox.settle(outcomes)
+            except (StoreFull, StoreFailed) as error:
+                log.warning("city %s: what it took cannot be noted, trying again: %s", self._city, error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
