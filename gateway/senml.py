@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import cbor2
 
@@ -77,10 +77,11 @@ class PackWriter:
         self.kind = (first.node, first.assurance)
         self.size_bytes = _REST_BYTES
         self._lane = lane
-        self._write = _json_record if content == "json" else _cbor_record
         self._content = content
-        self._most_bytes = most_bytes
-        self._records: list[bytes] = []
+        self._write: Callable[[str | None, float | None, Reading, float], str | bytes]
+        self._write = _json_record if content == "json" else _cbor_record
+        self._most_bytes = 2**62 if most_bytes is None else most_bytes
+        self._records: list[str] | list[bytes] = []
         self._properties: list[tuple[str, str]] = []
         self._name: str | None = None
         self._time_s = 0.0
@@ -88,77 +89,86 @@ class PackWriter:
     def add(self, report: Report) -> bool:
         """Append a report; False, and nothing changed, if it has no room. Raises PackError if it cannot be written."""
         before = self._name, self._time_s
-        readings: Iterable[Reading] = report.readings
+        readings = report.readings
         if report.time_quality != "good":
-            readings = (*report.readings, *_about_time(report))
-        name = report.subject or report.node
-        written = [self._record(name, report, reading) for reading in readings]
-        size = sum(map(len, written)) + len(written) + len(report.record_id) + _ID_BYTES + _N_BYTES + 3
-        if self._most_bytes is not None and self._records and self.size_bytes + size > self._most_bytes:
+            readings += _about_time(report)
+        written: list[Any] = []
+        size = len(report.record_id) + _ID_BYTES + _N_BYTES + 3
+        try:
+            for reading in readings:
+                record = self._record(report, reading)
+                written.append(record)
+                size += len(record) + 1
+        except (ValueError, OverflowError, TypeError) as error:
+            self._name, self._time_s = before
+            raise PackError(f"{report.record_id}: {error}") from None
+        if not self._records:
+            self._records = written
+        elif self.size_bytes + size > self._most_bytes:
             self._name, self._time_s = before
             return False
+        else:
+            self._records += written
         self.size_bytes += size
-        self._records += written
-        self._properties += (("record-id", report.record_id), ("record-n", str(len(written))))
+        self._properties.append(("record-id", report.record_id))
+        self._properties.append(("record-n", str(len(written))))
         return True
 
     def pack(self) -> Pack:
         node, assurance = self.kind
         told = (*self._properties, ("assurance", assurance), ("lane", self._lane))
-        if self._content == "json":
-            payload, content_type = b"[" + b",".join(self._records) + b"]", JSON_TYPE
-        else:
-            payload, content_type = _cbor_head(len(self._records)) + b"".join(self._records), CBOR_TYPE
         return Pack(
             node=node,
-            payload=payload,
-            content_type=content_type,
+            payload=_as_json(self._records) if self._content == "json" else _as_cbor(self._records),  # type: ignore[arg-type]
+            content_type=JSON_TYPE if self._content == "json" else CBOR_TYPE,
             properties=told,
             is_binary=self._content == "cbor",
             size_bytes=self.size_bytes,
         )
 
-    def _record(self, name: str, report: Report, reading: Reading) -> bytes:
+    def _record(self, report: Report, reading: Reading) -> str | bytes:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
-        base_name = base_time = None
+        base_time = None
         offset_s = at_s - self._time_s
         # Only an offset that adds up to the very same float: one record id must never show two times.
         if self._name is None or self._time_s + offset_s != at_s:
             self._time_s = base_time = at_s
             offset_s = 0.0
-        if name != self._name:
-            self._name = base_name = name
-        try:
-            return self._write(base_name, base_time, reading, offset_s)
-        except (ValueError, OverflowError, TypeError) as error:
-            raise PackError(f"{report.record_id}, {reading.quantity}: {error}") from None
+        name = report.subject or report.node
+        base_name = None if name == self._name else name
+        self._name = name
+        return self._write(base_name, base_time, reading, offset_s)
 
 
-def _about_time(report: Report) -> Iterable[Reading]:
-    yield Reading(quantity="time_quality", value=report.time_quality)
-    if report.time_error_s is not None:
-        yield Reading(quantity="time_error", value=report.time_error_s, unit="s")
+def _about_time(report: Report) -> tuple[Reading, ...]:
+    quality = Reading(quantity="time_quality", value=report.time_quality)
+    if report.time_error_s is None:
+        return (quality,)
+    return quality, Reading(quantity="time_error", value=report.time_error_s, unit="s")
 
 
 # JSON
 
 
-def _json_record(base_name: str | None, base_time_s: float | None, reading: Reading, offset_s: float) -> bytes:
-    text = _json_head(reading.quantity, reading.unit)
+def _as_json(records: list[str]) -> bytes:
+    return f"[{','.join(records)}]".encode()
+
+
+def _json_record(base_name: str | None, base_time_s: float | None, reading: Reading, offset_s: float) -> str:
+    """One record; ASCII, so that its length is its size."""
     value = reading.value
     if type(value) is float or type(value) is int:
-        text += f',"v":{_number(value)}'
-    elif value is not None:
-        text += _json_value(value)
+        number = repr(value) if value % 1 > 0 else _number(value)
+        text = f'{_json_head(reading.quantity, reading.unit)},"v":{number}'
+    else:
+        text = _json_head(reading.quantity, reading.unit) + _json_value(value)
     if reading.total is not None:
         text += f',"s":{_number(reading.total)}'
-    if offset_s:
-        text += f',"t":{_number(offset_s)}'
     if base_time_s is not None:
         text = f'"bt":{_number(base_time_s)},{text}'
     if base_name is not None:
         text = f'"bn":{_quoted(base_name + "_")},{text}'
-    return f"{{{text}}}".encode()
+    return f'{{{text},"t":{_number(offset_s)}}}' if offset_s else f"{{{text}}}"
 
 
 @lru_cache(maxsize=1024)
@@ -167,26 +177,28 @@ def _json_head(quantity: str, unit: str | None) -> str:
 
 
 def _json_value(value: Value) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return ',"vb":true' if value else ',"vb":false'
     if isinstance(value, bytes):
         return f',"vd":"{base64.urlsafe_b64encode(value).decode().rstrip("=")}"'
-    return f',"vs":{_quoted(str(value))}'
+    text = str(value)
+    text.encode()  # raises for half a surrogate pair, which no reader could take
+    return f',"vs":{_quoted(text)}'
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def _number(number: float) -> str:
     """21.0 as 21: the same number in fewer bytes. Raises ValueError for what JSON has no form for."""
-    if type(number) is int:
-        return str(number)
-    if number.is_integer() and -(2**53) < number < 2**53:
-        return str(int(number))
-    if number - number != 0:
-        raise ValueError(f"{number} is no number in JSON")
-    return repr(float(number))
+    text = repr(number)
+    if text[-2:] == ".0":
+        return text[:-2]
+    if text[-1] in "nf":  # nan, inf
+        raise ValueError(f"{text} is no number in JSON")
+    return text
 
 
 # CBOR: labels of RFC 8428 section 6
@@ -217,11 +229,16 @@ def _cbor_record(base_name: str | None, base_time_s: float | None, reading: Read
     return cbor2.dumps(record)
 
 
-def _cbor_head(count: int) -> bytes:
-    """An array of so many items (RFC 8949 section 3)."""
+def _as_cbor(records: list[bytes]) -> bytes:
+    """An array of records that are CBOR already (RFC 8949 section 3)."""
+    count = len(records)
     if count < 24:
-        return bytes((0x80 | count,))
-    return b"\x98" + bytes((count,)) if count < 256 else b"\x99" + count.to_bytes(2, "big")
+        head = bytes((0x80 | count,))
+    elif count < 256:
+        head = bytes((0x98, count))
+    else:
+        head = b"\x99" + count.to_bytes(2, "big")
+    return head + b"".join(records)
 
 
 def _plain(number: float) -> float | int:
