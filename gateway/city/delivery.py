@@ -102,7 +102,7 @@ class Delivery:
         self._is_over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = 0
-        self._oversize_bytes = 0  # of a message that waits for a whole second of its own
+        self._oversize_bytes = 0  # of a message that waits because it is larger than what goes at once
 
     async def run(self) -> None:
         """Deliver until the connection has ended, or what waits has to be read anew; then nothing is on its way."""
@@ -233,7 +233,7 @@ class Delivery:
 
     def _pace_wait_s(self, line: Line, now_s: float) -> float:
         if self._oversize_bytes:
-            return self._pace.silence_s(now_s)
+            return self._pace.wait_whole_s(now_s, self._oversize_bytes)
         records = min(len(line.waiting), self._options.pack_records)
         return self._pace.wait_s(now_s, records, self._options.pack_bytes // 2)
 
@@ -255,7 +255,7 @@ class Delivery:
             return 1
         if self._compressor is not None:
             pack = self._compressor.shorten(pack)
-        if pack.size_bytes > room_bytes and not self._oversize_bytes:
+        if pack.size_bytes > max(room_bytes, self._oversize_bytes):
             self._oversize_bytes = pack.size_bytes
             self._wake.set()
             return 0

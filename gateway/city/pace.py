@@ -32,8 +32,6 @@ class Pace:
         if not self.is_capped:
             return self._caps
         self._advance(now_s)
-        if not self._log:
-            return self._bursts[0], self._bursts[1]
         left = [
             min(int(bucket), cap - logged)
             for bucket, cap, logged in zip(self._bucket, self._caps, self._logged, strict=True)
@@ -51,22 +49,21 @@ class Pace:
             self._logged[at] += spent
 
     def wait_s(self, now_s: float, records: int, size: int) -> float:
-        """How long until there is room for so much, at most a burst of each; 0 if there is."""
+        """How long until there is room for so much, or for as much of it as goes at once; 0 if there is."""
         if not self.is_capped:
             return 0.0
         self._advance(now_s)
-        if not self._log:
-            return 0.0
-        return max(self._wait_of(at, min(wanted, self._bursts[at]), now_s) for at, wanted in enumerate((records, size)))
+        wanted = [min(most, burst) for most, burst in zip((records, size), self._bursts, strict=True)]
+        return max(self._wait_of(at, wanted[at], now_s) for at in (0, 1))
 
-    def silence_s(self, now_s: float) -> float:
-        """How long until nothing has gone for a second: then a message larger than the cap may go."""
+    def wait_whole_s(self, now_s: float, size: int) -> float:
+        """How long until one message of one record may go, which is larger than what goes at once."""
         self._advance(now_s)
-        return self._log[-1][0] + _WINDOW_S - now_s if self._log else 0.0
+        return max(self._wait_of(0, 1, now_s), self._wait_of(1, size, now_s))
 
     def _wait_of(self, at: int, wanted: int, now_s: float) -> float:
         cap = self._caps[at]
-        wait_s = max(0.0, (wanted - self._bucket[at]) / cap)
+        wait_s = max(0.0, (min(wanted, self._bursts[at]) - self._bucket[at]) / cap)
         over = self._logged[at] + wanted - cap
         for sent_at_s, *sizes in self._log:
             if over <= 0:

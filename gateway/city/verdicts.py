@@ -154,7 +154,8 @@ class Verdicts:
         if len(records) == 1 and tries >= _TRIES:
             self.give_up(line, records, why)
             return
-        line.piece = math.isqrt(len(records) - 1) + 1
+        if tries == 1:
+            line.piece = math.isqrt(len(records) - 1) + 1
         line.tries.update((stored.id, tries) for stored in records)
         self._lines.put_back(line, records, until_s=now_s + _FIRST_WAIT_S)
 

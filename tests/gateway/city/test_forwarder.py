@@ -3,86 +3,24 @@
 import asyncio
 import json
 from collections import Counter
-from contextlib import asynccontextmanager
 
 import aiomqtt
 import pytest
 
-from gateway.city.delivery import Options
-from gateway.city.forwarder import Forwarder
-from gateway.city.mqtt import MqttCity, encoded
-from gateway.endpoint import Endpoint
+from gateway.city.mqtt import encoded
 from gateway.intake import Message
-from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.packet import Connack, Connect, Puback, Publish
+from tests.gateway.city.street import audited, deadline_s, drained, forwarding, ids, store
 from tests.gateway.cores import NOW_S, running_core
 from tests.peers.scripted_broker import CLOSE, ScriptedBroker, accept_all
 
 V5 = aiomqtt.ProtocolVersion.V5
-_deadline_s = 10
 
 
 @pytest.fixture
 async def core(tmp_path):
     async with running_core(tmp_path) as core:
         yield core
-
-
-async def store(core, device, *values):
-    """One record per value under `device`; the record ids are device/c/value."""
-
-    async def one(value):
-        message = Message(
-            device=device,
-            payload=json.dumps([{"n": "count", "u": "/", "v": value, "t": NOW_S + value}]).encode(),
-            content_type="application/senml+json",
-            record_id=str(value),
-            received_at_s=NOW_S,
-        )
-        assert (await core.intake.submit_senml(message)).accepted
-
-    for value in values:  # one after the other: the order of storing is what the city must see
-        await one(value)
-
-
-@asynccontextmanager
-async def forwarding(core, port, *, city=None, **options):
-    client = {"connect_timeout_s": 1.0, "keep_alive_s": 1, "ack_timeout_s": 1.0, **(city or {})}
-    platform = MqttCity(
-        ClientOptions(endpoint=Endpoint(host="127.0.0.1", port=port, is_tls=False), client_id="gw", **client),
-        topic="city/{site}/{node}/senml",
-        site="test",
-    )
-    forwarder = Forwarder(core.outbox, platform, city_name="city", count=core.counters.add, options=Options(**options))
-    tasks = [asyncio.create_task(platform.run()), asyncio.create_task(forwarder.run())]
-    try:
-        yield platform, forwarder
-    finally:
-        for task in tasks:
-            task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(result, asyncio.CancelledError), result
-
-
-async def drained(core, *, left=0):
-    """Return once only `left` records wait for the city."""
-    async with asyncio.timeout(_deadline_s):
-        while (await core.outbox.backlog("city")).records > left:
-            await asyncio.sleep(0.01)
-
-
-async def audited(core):
-    """The city's counters; promise 1 must hold."""
-    (row,) = await core.outbox.audit()
-    assert row.holds
-    return row
-
-
-def ids(publishes):
-    """The record ids of some PUBLISH packets, in order of arrival."""
-    return [
-        value for packet in publishes for name, value in packet.properties["user_properties"] if name == "record-id"
-    ]
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "iotcore_broker"])
@@ -155,7 +93,7 @@ async def test_0x10_is_delivered_and_unheard(core, mosquitto):
 async def test_0x10_keeps_the_record_if_a_subscriber_is_required(core, mosquitto):
     await store(core, "a", 1)
     async with forwarding(core, mosquitto.port, require_subscriber=True) as (_, forwarder):
-        async with asyncio.timeout(_deadline_s):
+        async with asyncio.timeout(deadline_s):
             while "0x10" not in str(forwarder.status()["last_refusal"]):
                 await asyncio.sleep(0.01)
         assert (await audited(core)).stored == 1
@@ -262,7 +200,7 @@ async def test_nothing_is_lost_when_the_link_breaks(core, mosquitto, relay_to, o
                 getattr(relay, outage)()
             await store(core, "a", *range(10, 40))
             if outage in ("hold", "hold_and_drop", "refuse"):
-                async with asyncio.timeout(_deadline_s):
+                async with asyncio.timeout(deadline_s):
                     while platform.status()["state"] == "connected":
                         await asyncio.sleep(0.01)
                 assert platform.status()["state"] in ("silent", "closed", "unreachable", "unacknowledged")
@@ -271,7 +209,7 @@ async def test_nothing_is_lost_when_the_link_breaks(core, mosquitto, relay_to, o
                 await relay.listen()
             relay.release(drop_held=outage == "hold_and_drop")
             await drained(core)
-        async with asyncio.timeout(_deadline_s):
+        async with asyncio.timeout(deadline_s):
             while len(seen) < 40:
                 await asyncio.sleep(0.01)
         watching.cancel()
@@ -294,7 +232,7 @@ async def test_nothing_is_lost_when_the_link_breaks(core, mosquitto, relay_to, o
 async def test_broken_city_is_a_named_state_and_never_a_hang(core, answer, state):
     await store(core, "a", 1)
     async with ScriptedBroker(answer) as broker, forwarding(core, broker.port) as (platform, _):
-        async with asyncio.timeout(_deadline_s):
+        async with asyncio.timeout(deadline_s):
             while platform.status()["state"] != state:
                 await asyncio.sleep(0.01)
         assert platform.status()["detail"]
