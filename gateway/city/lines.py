@@ -39,6 +39,7 @@ class Line:
     __slots__ = (
         "group",
         "has_skipped",
+        "is_blocked",
         "is_in_flight",
         "is_queued",
         "lane",
@@ -62,7 +63,7 @@ class Line:
         self.rank = RANKS.index((group, stream))
         self.waiting: deque[Stored] = deque()
         self.since_s = 0.0
-        self.is_in_flight = self.is_queued = self.has_skipped = False
+        self.is_in_flight = self.is_queued = self.is_blocked = self.has_skipped = False
         self.tries: dict[int, int] = {}
         self.piece = 1
         self.retries = 0
@@ -97,7 +98,7 @@ class Lines:
                 line.since_s = now_s
             line.waiting.append(stored)
             kept += 1
-            if not line.is_queued and not line.is_in_flight and not line.retries:
+            if not (line.is_queued or line.is_in_flight or line.is_blocked):
                 self._queue(line)
         self.held[group] += kept
         self.skipped += len(batch.records) - kept
@@ -135,13 +136,16 @@ class Lines:
     def put_back(self, line: Line, records: Sequence[Stored], *, until_s: float) -> None:
         """Records that were on their way are first in their line again, which waits until then."""
         line.is_in_flight = False
+        line.is_blocked = True
         line.waiting.extendleft(reversed(records))
         heapq.heappush(self._blocked, (until_s, next(self._count), line))
 
     def release(self, now_s: float) -> float | None:
         """Let lines go whose wait is over. Returns when the next one's is."""
         while self._blocked and self._blocked[0][0] <= now_s:
-            self._queue(heapq.heappop(self._blocked)[2])
+            line = heapq.heappop(self._blocked)[2]
+            line.is_blocked = False
+            self._queue(line)
         return self._blocked[0][0] if self._blocked else None
 
     def troubled(self) -> Iterator[Line]:
