@@ -218,11 +218,11 @@ class Delivery:
     def _has_slot(self, group: int) -> bool:
         """Whether a group may take more of the window: what is above it must always find some free."""
         window = self._city.window
-        if group in (LIVE_ALARMS, OWED_ALARMS) or window == 1:
+        if group in (LIVE_ALARMS, OWED_ALARMS):
             return True
         share = window // 4 if group == OWED else window // 10
         taken = self._in_flight_by_group[OWED] + (self._in_flight_by_group[LIVE] if group == LIVE else 0)
-        return taken < window - max(1, share)
+        return taken < window - share
 
     def _company_wait_s(self, line: Line, now_s: float) -> float:
         """A live record waits a moment for others of its node, once a queue of messages makes it worth it."""

@@ -34,12 +34,15 @@ async def store(core, device, *values):
 
 
 @asynccontextmanager
-async def forwarding(core, port, *, city=None, name="city", platform_class=MqttCity, compressor=None, **options):
+async def forwarding(
+    core, port, *, city=None, name="city", content="json", platform_class=MqttCity, compressor=None, **options
+):
     client = {"connect_timeout_s": 1.0, "keep_alive_s": 1, "ack_timeout_s": 1.0, **(city or {})}
     platform = platform_class(
         ClientOptions(endpoint=Endpoint(host="127.0.0.1", port=port, is_tls=False), client_id="gw", **client),
         topic="city/{site}/{node}/senml",
         site="test",
+        content=content,
     )
     forwarder = Forwarder(
         core.outbox,

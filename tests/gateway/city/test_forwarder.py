@@ -7,9 +7,12 @@ from collections import Counter
 import aiomqtt
 import pytest
 
+from gateway.city.compress import Compressor
 from gateway.city.mqtt import encoded
 from gateway.intake import Message
 from gateway.mqtt.packet import Connack, Connect, Puback, Publish
+from lamppost.demo.arrivals import Arrivals
+from lamppost.watch import describe
 from tests.gateway.city.street import audited, deadline_s, drained, forwarding, ids, store
 from tests.gateway.cores import NOW_S, running_core
 from tests.peers.scripted_broker import CLOSE, ScriptedBroker, accept_all
@@ -262,3 +265,40 @@ async def test_city_that_closes_in_mid_packet_gets_the_record_again(core):
 )
 def test_name_is_one_topic_level(name, level):
     assert encoded(name) == level
+
+
+@pytest.mark.parametrize("content", ["json", "cbor"])
+async def test_long_messages_are_compressed_if_asked_for_and_short_ones_are_not(core, mosquitto, content):
+    """What arrives is what the demo's own subscriber makes of it, which shares no code with the gateway."""
+    arrivals = Arrivals(gateway_id="gw-1")
+    told = Counter()
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=V5) as city:
+        await city.subscribe("city/#", qos=1)
+        await store(core, "long", *range(100))
+        async with forwarding(core, mosquitto.port, compressor=Compressor(), content=content):
+            await drained(core)
+            await store(core, "short", 1)
+            await drained(core)
+        while len(arrivals.records) < 101:
+            message = await anext(city.messages)
+            properties = dict(message.properties.UserProperty)
+            told[properties.get("content-encoding"), str(message.topic).split("/")[2]] += 1
+            assert getattr(message.properties, "PayloadFormatIndicator", 0) == (
+                content == "json" and "content-encoding" not in properties
+            )
+            assert message.properties.ContentType == f"application/senml+{content}"
+            arrivals.add(
+                *(as_json(message) if content == "cbor" else (message.payload, message.properties.UserProperty))
+            )
+            assert not arrivals.errors
+    assert told == {("zstd", "long"): 1, (None, "short"): 1}
+    assert {record_id for record_id in arrivals.records if record_id.startswith("long")} == {
+        f"long/c/{n}" for n in range(100)
+    }
+
+
+def as_json(message):
+    """Payload and properties of a CBOR pack as the same pack in JSON, which is what the demo's subscriber reads."""
+    pairs = message.properties.UserProperty
+    seen = describe(message)
+    return json.dumps(seen["records"]).encode(), [pair for pair in pairs if pair[0] != "content-encoding"]
