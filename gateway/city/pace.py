@@ -8,6 +8,7 @@ from collections import deque
 
 _WINDOW_S = 1.02  # a second, and a little for a network that lets late bytes catch up with earlier ones
 _BURST = 20  # of a second's share at most this part goes at once
+_DEPTH = 4  # what a sender that was kept busy may catch up with
 _NO_CAP = 2**62
 
 
@@ -23,7 +24,7 @@ class Pace:
         self.is_capped = bool(records_per_s or bytes_per_s)
         self._bursts = tuple(max(1, cap // _BURST) for cap in self._caps)
         self._bucket = [float(burst) for burst in self._bursts]  # records, bytes; likewise below
-        self._filled_at_s = float("-inf")
+        self._filled_at_s: float | None = None
         self._log: deque[tuple[float, int, int]] = deque()
         self._logged = [0, 0]
 
@@ -33,10 +34,10 @@ class Pace:
             return self._caps
         self._advance(now_s)
         left = [
-            min(int(bucket), cap - logged)
-            for bucket, cap, logged in zip(self._bucket, self._caps, self._logged, strict=True)
+            max(0, min(int(bucket), burst, cap - logged))
+            for bucket, burst, cap, logged in zip(self._bucket, self._bursts, self._caps, self._logged, strict=True)
         ]
-        return max(0, left[0]), max(0, left[1])
+        return left[0], left[1]
 
     def spend(self, now_s: float, records: int, size: int) -> None:
         """So much goes now."""
@@ -73,10 +74,12 @@ class Pace:
         return wait_s
 
     def _advance(self, now_s: float) -> None:
-        passed_s = max(0.0, now_s - self._filled_at_s)
-        self._filled_at_s = max(now_s, self._filled_at_s)
-        for at, (cap, burst) in enumerate(zip(self._caps, self._bursts, strict=True)):
-            self._bucket[at] = min(float(burst), self._bucket[at] + min(passed_s, 1e6) * cap)
+        before_s = now_s if self._filled_at_s is None else self._filled_at_s
+        passed_s = max(0.0, now_s - before_s)
+        self._filled_at_s = max(now_s, before_s)
+        for at, cap in enumerate(self._caps):
+            depth = max(self._bursts[at], cap // _DEPTH)
+            self._bucket[at] = min(float(depth), self._bucket[at] + min(passed_s, 1e6) * cap)
         while self._log and self._log[0][0] <= now_s - _WINDOW_S:
             _, records, size = self._log.popleft()
             self._logged[0] -= records
