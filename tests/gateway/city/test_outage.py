@@ -31,6 +31,7 @@ class Subscriber:
         self.backlog_before = {}  # record id: how many records of the backlog came before it
         self.order = defaultdict(list)  # node, lane: ids in order of their first arrival
         self.backlog = 0
+        self.last_backlog_at_s = 0.0
 
     @asynccontextmanager
     async def listening(self, port):
@@ -50,7 +51,9 @@ class Subscriber:
                     continue
                 self.at_s[record.record_id] = now_s
                 self.backlog_before[record.record_id] = self.backlog
-                self.backlog += record.lane == "backlog"
+                if record.lane == "backlog":
+                    self.backlog += 1
+                    self.last_backlog_at_s = now_s
                 self.order[record.node, record.lane].append(record.record_id)
 
 
@@ -93,7 +96,7 @@ async def outage(tmp_path, mosquitto_factory, relay_to, *, readings, cap, how):
             await mend_link(relay, how)
             await until(lambda: platform.status()["state"] == "connected", deadline_s=60)
             began_s = time.monotonic()
-            draining = asyncio.create_task(drained(core, deadline_s=600))
+            draining = asyncio.create_task(until(lambda: seen.backlog >= readings, deadline_s=600))
             number = readings
             while not draining.done():
                 alarm = made("guard", number, kind="alarm")
@@ -104,7 +107,8 @@ async def outage(tmp_path, mosquitto_factory, relay_to, *, readings, cap, how):
                 told.setdefault("first", (time.monotonic(), f"n{readings % NODES}/c/{readings}"))
                 await asyncio.wait([draining], timeout=0.2)
             await draining
-            took_s = time.monotonic() - began_s
+            took_s = seen.last_backlog_at_s - began_s
+            await drained(core)
             row = await audited(core)
             await until(lambda: len(seen.at_s) >= row.delivered)
     told |= {"alarms": alarms, "took_s": took_s, "row": row, "began_s": began_s, "stored": NODES + readings}
