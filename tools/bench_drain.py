@@ -239,7 +239,7 @@ class MemoryOutbox:
     def reconnected(self, city: str) -> None:
         """Nothing was on its way."""
 
-    async def settle(self, outcomes: Sequence[tuple[Batch, str]]) -> None:
+    async def settle(self, outcomes: Sequence[tuple[Batch, str]], *, reason: str = "") -> None:
         self._left -= sum(len(batch.records) for batch, _ in outcomes)
         if not self._left:
             self.is_empty.set()

@@ -23,13 +23,14 @@ from gateway.city.settling import Settling
 from gateway.city.verdicts import Tally, Verdicts
 from gateway.errors import CityError, GatewayError
 from gateway.mqtt.errors import SessionError
-from gateway.outbox import Outbox, Stored
+from gateway.outbox import Lane, Outbox, Stored
 from gateway.senml import PackError
 
 log = logging.getLogger(__name__)
 
 _READ_RECORDS, _READ_BYTES = 1_000, 524_288  # taken from the outbox at one time
 _HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 8_000, OWED: 32_000}  # records read ahead, per group
+_LOOK_AGAIN_S = 0.05  # for alarms alone, before looking whether there is room for more
 _SKIPPED = 32_000  # records left unread behind refused lines before reading stops
 _SKIPPING_AGAIN_S = 5.0
 _ENDING_S = 5.0  # a connection that refuses to send ends long before
@@ -110,9 +111,10 @@ class Delivery:
         self._settling.on_settled = self._has_room.set
         async with asyncio.TaskGroup() as tasks:
             working = [
-                tasks.create_task(self._read(group), name=f"forward.read.{group}") for group in range(len(GROUPS))
+                tasks.create_task(self._read("live"), name="forward.read.live"),
+                tasks.create_task(self._read("backlog"), name="forward.read.backlog"),
+                tasks.create_task(self._send(), name="forward.send"),
             ]
-            working.append(tasks.create_task(self._send(), name="forward.send"))
             working.append(tasks.create_task(self._watch(), name="forward.watch"))
             await self._is_over.wait()
             for task in working:
@@ -136,19 +138,27 @@ class Delivery:
 
     # Reading ahead
 
-    async def _read(self, group: int) -> None:
-        lane, streams = GROUPS[group]
+    async def _read(self, lane: Lane) -> None:
+        """One lane. Its alarms are taken also while there is no room for the rest."""
+        groups = [group for group, (one, _) in enumerate(GROUPS) if one == lane]
         while True:
-            room = self._room_to_read(group)
-            while room <= 0:
+            room = {group: free for group in groups if (free := self._room_to_read(group)) > 0}
+            if not room:
                 self._has_room.clear()
                 await self._wait_for_room()
-                room = self._room_to_read(group)
-            limit = min(room, _READ_RECORDS)
-            batch = await self._outbox.take(
-                self._city_name, lane=lane, streams=streams, limit=limit, max_bytes=_READ_BYTES
-            )
-            self.lines.add(group, batch, self._loop.time())
+                continue
+            try:
+                async with asyncio.timeout(None if len(room) == len(groups) else _LOOK_AGAIN_S):
+                    batch = await self._outbox.take(
+                        self._city_name,
+                        lane=lane,
+                        streams=[stream for group in room for stream in GROUPS[group][1]],
+                        limit=min(_READ_RECORDS, *room.values()),
+                        max_bytes=_READ_BYTES,
+                    )
+            except TimeoutError:
+                continue
+            self.lines.add(batch, self._loop.time())
             self._wake.set()
 
     async def _wait_for_room(self) -> None:

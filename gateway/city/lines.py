@@ -82,8 +82,9 @@ class Lines:
         self._blocked: list[tuple[float, int, Line]] = []  # a heap by the time when each may go again
         self._count = itertools.count()
 
-    def add(self, group: int, batch: Batch, now_s: float) -> None:
+    def add(self, batch: Batch, now_s: float) -> None:
         """Append what was taken from the outbox, each record to the line of its node."""
+        group = _group_of(batch)
         lines = self._lines[group, batch.stream]
         kept = 0
         for stored in batch.records:
@@ -160,6 +161,10 @@ class Lines:
     def _queue(self, line: Line) -> None:
         line.is_queued = True
         self._ready[line.rank].append(line)
+
+
+def _group_of(batch: Batch) -> int:
+    return next(at for at, (lane, streams) in enumerate(GROUPS) if lane == batch.lane and batch.stream in streams)
 
 
 def is_owed(group: int) -> bool:

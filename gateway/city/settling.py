@@ -24,14 +24,14 @@ class Settling:
         self.on_settled: Callable[[], None] | None = None
         self._outbox = outbox
         self._city = city
-        self._answered: dict[tuple[Lane, int, Outcome], list[Stored]] = {}
+        self._answered: dict[str, dict[tuple[Lane, int, Outcome], list[Stored]]] = {}  # by reason
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def add(self, lane: Lane, stream: int, records: Sequence[Stored], outcome: Outcome) -> None:
-        """The platform has, or refuses for good, these records."""
-        self._answered.setdefault((lane, stream, outcome), []).extend(records)
+    def add(self, lane: Lane, stream: int, records: Sequence[Stored], outcome: Outcome, *, reason: str = "") -> None:
+        """The platform has, or refuses for good and says why, these records."""
+        self._answered.setdefault(reason, {}).setdefault((lane, stream, outcome), []).extend(records)
         self.count += len(records)
         self._idle.clear()
         self._news.set()
@@ -46,21 +46,22 @@ class Settling:
             await self._news.wait()
             self._news.clear()
             answered, self._answered = self._answered, {}
-            outcomes = [
-                (Batch(city=self._city, stream=stream, lane=lane, records=tuple(sorted(records, key=_ID))), outcome)
-                for (lane, stream, outcome), records in answered.items()
-            ]
-            await self._settle(outcomes)
-            self.count -= sum(len(batch.records) for batch, _ in outcomes)
+            for reason, found in answered.items():
+                outcomes = [
+                    (Batch(city=self._city, stream=stream, lane=lane, records=tuple(sorted(records, key=_ID))), outcome)
+                    for (lane, stream, outcome), records in found.items()
+                ]
+                await self._settle(outcomes, reason)
+                self.count -= sum(len(batch.records) for batch, _ in outcomes)
             if not self.count:
                 self._idle.set()
             if self.on_settled is not None:
                 self.on_settled()
 
-    async def _settle(self, outcomes: Sequence[tuple[Batch, Outcome]]) -> None:
+    async def _settle(self, outcomes: Sequence[tuple[Batch, Outcome]], reason: str) -> None:
         while True:
             try:
-                await self._outbox.settle(outcomes)
+                await self._outbox.settle(outcomes, reason=reason)
             except (StoreFull, StoreFailed) as error:
                 log.warning("city %s: what it took cannot be noted, trying again: %s", self._city, error)
                 await asyncio.sleep(_AGAIN_S)

@@ -115,7 +115,7 @@ class Verdicts:
         """The city will not have this record, ever: it is set aside."""
         log.error("city %s: record %s is set aside: %s", self._city_name, records[0].report.record_id, why)
         self._tally.set_aside += len(records)
-        self._settling.add(line.lane, line.stream, records, "refused")
+        self._settling.add(line.lane, line.stream, records, "refused", reason=why)
         _forget_tries(line, records)
         self._lines.finish(line, len(records))
 

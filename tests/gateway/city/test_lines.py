@@ -44,7 +44,7 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
 
     for step, value in steps:
         if step == "add":
-            lines.add(LIVE, batch(value, stored), now_s)
+            lines.add(batch(value, stored), now_s)
             stored += len(value)
         elif step == "start":
             start(value)
@@ -71,7 +71,7 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
 
 def test_nodes_take_turns():
     lines = Lines()
-    lines.add(LIVE, batch("aaaabc"), 0.0)
+    lines.add(batch("aaaabc"), 0.0)
     rank = RANKS.index((LIVE, TELEMETRY))
     seen = []
     while (line := lines.first(rank)) is not None:
@@ -83,13 +83,13 @@ def test_nodes_take_turns():
 
 def test_behind_a_refused_record_few_are_kept_and_the_rest_is_marked_to_be_read_anew():
     lines = Lines()
-    lines.add(LIVE, batch("a" * 10), 0.0)
+    lines.add(batch("a" * 10), 0.0)
     line = lines.first(RANKS.index((LIVE, TELEMETRY)))
     records = lines.start(line, 10)
     lines.trouble(line, "not_authorised", 0.0)
     line.retries = 1
     lines.put_back(line, records, until_s=5.0)
-    lines.add(LIVE, batch("a" * 1_000 + "b", 10), 1.0)
+    lines.add(batch("a" * 1_000 + "b", 10), 1.0)
     assert lines.held[LIVE] == len(line.waiting) + 1 < 100
     assert line.has_skipped
     assert lines.skipped + lines.held[LIVE] == 1_011
