@@ -36,6 +36,7 @@ _SKIPPING_AGAIN_S = 5.0
 _ENDING_S = 5.0  # a connection that refuses to send ends long before
 _TURN_RECORDS = 2_000  # sent before others get the event loop
 _BACKLOG_TURN = 4  # every so many turns the backlog's is first
+_ALARMS = (LIVE_ALARMS, OWED_ALARMS)
 _RANKS = ranks_of((LIVE_ALARMS, OWED_ALARMS, LIVE, OWED))
 _RANKS_OF_BACKLOG_TURN = ranks_of((LIVE_ALARMS, OWED_ALARMS, OWED, LIVE))
 
@@ -47,7 +48,8 @@ class Options:
     require_subscriber     an answer of 0x10 (nobody subscribed) is no delivery
     pack_records           most records in one message
     pack_bytes             most bytes of one message of several records; the city's own limit holds too
-    pack_wait_s            longest wait of a live record for company, once messages queue; alarms never wait
+    pack_wait_s            longest wait of a record for others of its node, if live only once messages queue; alarms
+                           never wait
     backlog_records_per_s  most records of the backlog in any second; 0: no cap
     backlog_bytes_per_s    most bytes of the messages of the backlog in any second; 0: no cap
     """
@@ -219,7 +221,9 @@ class Delivery:
             line = self.lines.first(rank)
             if line is None or not self._has_slot(line.group):
                 continue
-            wait_s = self._pace_wait_s(line, now_s) if is_owed(line.group) else self._company_wait_s(line, now_s)
+            wait_s = self._company_wait_s(line, now_s)
+            if wait_s <= 0 and is_owed(line.group):
+                wait_s = self._pace_wait_s(line, now_s)
             if wait_s <= 0:
                 return line
             due_s.append(now_s + wait_s)
@@ -228,16 +232,16 @@ class Delivery:
     def _has_slot(self, group: int) -> bool:
         """Whether a group may take more of the window: what is above it must always find some free."""
         window = self._city.window
-        if group in (LIVE_ALARMS, OWED_ALARMS):
+        if group in _ALARMS:
             return True
         share = window // 4 if group == OWED else window // 10
         taken = self._in_flight_by_group[OWED] + (self._in_flight_by_group[LIVE] if group == LIVE else 0)
         return taken < window - share
 
     def _company_wait_s(self, line: Line, now_s: float) -> float:
-        """A live record waits a moment for others of its node, once a queue of messages makes it worth it."""
-        is_idle = self.in_flight * 4 < self._city.window
-        if line.group != LIVE or is_idle or len(line.waiting) >= self._options.pack_records:
+        """Records wait a moment for others of their node: of the backlog always, live ones once messages queue."""
+        is_idle = line.group == LIVE and self.in_flight * 4 < self._city.window
+        if line.group in _ALARMS or is_idle or len(line.waiting) >= self._options.pack_records:
             return 0.0
         return line.since_s + self._options.pack_wait_s - now_s
 
