@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway import clock_status
+
 _GOOD = frozenset(
     [
         "starting",
@@ -37,8 +39,7 @@ def notes(status: Mapping[str, Any]) -> list[str]:
     broker = parts.get("southbound.broker")
     found = [*status.get("notices", []), *status.get("store", {}).get("notices", [])]
     found += [note for name, part in parts.items() if name.startswith("city.") for note in _city_notes(name, part)]
-    if not status.get("clock", {}).get("is_trusted", True):
-        found.append("the clock of this machine is wrong; records say so. Set it, or let it reach a time server")
+    found += clock_status.notes(status.get("clock", {}))
     if broker is not None:
         state = f"we are {broker.get('state')} there"
         found.append(_BROKER_NOTE.format(connection=state))

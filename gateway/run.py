@@ -19,6 +19,7 @@ from gateway.core import Core, open_core
 from gateway.outbox_bounds import Limits
 from gateway.parts import Part, city_parts, open_southbound
 from gateway.status import StatusFile, gather
+from gateway.time_evidence import machine_clock
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ def _open_core(config: Config) -> AbstractAsyncContextManager[Core]:
         gateway_id=config.gateway.id,
         cities=[city.name for city in config.city],
         window_s=config.edge.window_s,
+        clock=machine_clock(config.gateway.time),
+        time_hold_s=config.gateway.time_hold_s,
         limits=Limits(
             max_records=config.outbox.max_records,
             max_bytes=config.outbox.max_bytes,

@@ -26,10 +26,15 @@ Content = Literal["json", "cbor"]
 _ID_BYTES = 5 + len("record-id")  # what MQTT adds to the value of a user property: identifier, two lengths, name
 _N_BYTES = 5 + len("record-n")
 _REST_BYTES = 96  # content type, assurance, lane and the fixed parts of a message, rounded up
+_ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 
 
 class PackError(GatewayError):
     """These reports do not make one pack, or one of them cannot be written as SenML."""
+
+
+class UndatedError(PackError):
+    """A report that must not go out yet was about to: a mistake of ours, never of the report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +59,8 @@ def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -
 
     reports  one or more, all of one node (or the gateway) and of one assurance, in the order in which they are to
              arrive
-    Raises   PackError if there is none, they differ in node or assurance, or one holds a number SenML has no form for
+    Raises   PackError if there is none, they differ in node or assurance, one has no UTC yet, or one holds a number
+             SenML has no form for
     """
     if not reports:
         raise PackError("a pack holds the reports of one node and one assurance, at least one")
@@ -90,7 +96,11 @@ class PackWriter:
         """Append a report; False, and nothing changed, if it has no room. Raises PackError if it cannot be written."""
         before = self._name, self._time_s
         readings = report.readings
-        if report.time_quality != "good":
+        if report.pending is not None:
+            raise UndatedError(
+                f"{report.record_id}: its time is not resolved (gateway/boot_times.py), so nobody gets it"
+            )
+        if report.time_quality != "good" or report.time_error_s is not None:
             readings += _about_time(report)
         written: list[Any] = []
         size = len(report.record_id) + _ID_BYTES + _N_BYTES + 3
@@ -141,10 +151,13 @@ class PackWriter:
 
 
 def _about_time(report: Report) -> tuple[Reading, ...]:
-    quality = Reading(quantity="time_quality", value=report.time_quality)
-    if report.time_error_s is None:
-        return (quality,)
-    return quality, Reading(quantity="time_error", value=report.time_error_s, unit="s")
+    is_point = report.time_quality in ("good", "received")
+    told: tuple[Reading, ...] = ()
+    if report.time_quality != "good":
+        told += (Reading(quantity="time_quality", value=report.time_quality),)
+    if report.time_error_s is not None and not (is_point and report.time_error_s <= _ERROR_UNSAID_S):
+        told += (Reading(quantity="time_error", value=report.time_error_s, unit="s"),)
+    return told
 
 
 # JSON

@@ -24,7 +24,7 @@ from gateway.city.verdicts import Tally, Verdicts
 from gateway.errors import CityError, GatewayError
 from gateway.mqtt.errors import SessionError
 from gateway.outbox import Lane, Outbox, Stored
-from gateway.senml import PackError
+from gateway.senml import PackError, UndatedError
 
 log = logging.getLogger(__name__)
 
@@ -264,6 +264,8 @@ class Delivery:
                 most_records=min(self._options.pack_records, room_records),
                 most_bytes=most_bytes,
             )
+        except UndatedError:
+            raise
         except PackError as error:
             self._verdicts.give_up(line, self.lines.start(line, 1), str(error))
             return 1
@@ -284,7 +286,7 @@ class Delivery:
             self.lines.put_back(line, records, until_s=now_s + _ENDING_S)
             return 0
         if is_owed(line.group):
-            self._pace.spend(now_s, count, pack.size_bytes)
+            self._pace.spend(self._loop.time(), count, pack.size_bytes)  # not now_s: a busy machine stops us in between
             self._oversize_bytes = 0
         self.in_flight += 1
         self._sent_at_s[line] = now_s
