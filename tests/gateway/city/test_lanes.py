@@ -89,6 +89,7 @@ async def test_no_second_holds_more_of_the_backlog_than_the_cap(core, cap):
     records = 3_000 if "backlog_records_per_s" not in cap else 3 * cap["backlog_records_per_s"]
     await put(core, *(made(f"n{seq % 7}", seq) for seq in range(records)))
     async with ScriptedBroker() as broker, forwarding(core, broker.port, platform_class=TimedCity, **cap):
+        await broker.wait_for(lambda: broker.published)
         for number in range(records, records + 50):  # live readings are not counted against it
             await put(core, made("n1", number))
         await drained(core)
