@@ -3,7 +3,7 @@
 A report whose time is no trustworthy point ends with two SenML records of its own, time_quality and time_error;
 record-n counts them. Names are base name "<node>_" and quantity (RFC 9039 section 3.2). Does no I/O; third parties'
 SenML is read in senml_decode. JSON is put together from text, because every reading of the gateway comes through here:
-a dictionary per record and json.dumps cost three times as much. Source: RFC 8428; docs/protocol.md, "At the city".
+a dictionary per record and json.dumps cost nearly twice as much. Source: RFC 8428; docs/protocol.md, "At the city".
 """
 
 from __future__ import annotations
