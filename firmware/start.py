@@ -114,13 +114,14 @@ def _load_numbers(parts):
 
 
 def _open_devices(parts):
-    from firmware import hardware
-    from firmware.alarm import Alarms
+    from firmware import hardware, rule_setup
     from firmware.sample import Sampler
 
     hardware.power_sensors(parts.board, True)
     parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors), parts.uptime)
-    parts.alarms = Alarms(parts.config.alarms, on_bits=parts.state.alarms)
+    parts.alarms = rule_setup.set_up_alarms(parts)
+    parts.rules = rule_setup.set_up_rules(parts)
+    rule_setup.hurry_if_woken_by_pin(parts)
 
 
 def _open_bearer(parts):
@@ -184,10 +185,10 @@ def _forget(*names):
 
 # What is done in which order, and the modules that nobody needs afterwards.
 _STEPS = (
-    (_load_files, ("firmware.config", "drivers.radio.region")),
+    (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
-    (_open_devices, ()),
+    (_open_devices, ("firmware.rule_setup",)),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
 )

@@ -114,7 +114,7 @@ def test_a_frame_ends_before_a_report_it_cannot_link(second: Report) -> None:
         (Report(20_000, 1000, 1, (0, 0, 101325)), {"floor": 3616}, "out_of_range"),  # 16384 above the floor
         (Report(100, 1000, 1, (8501, 0, 101325)), {}, "out_of_range"),
         (Report(100, 1000, 1, (0, 0)), {}, "out_of_range"),
-        (Report(100, 1000, 8, (0,)), {}, "out_of_range"),
+        (Report(100, 1000, 9, (0,)), {}, "out_of_range"),
         (Report(100, 1000, 31, [["n" * 250, "m", 0, 0]]), {}, "out_of_range"),
     ],
 )
