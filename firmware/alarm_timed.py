@@ -17,6 +17,7 @@ class TimedAlarms(Alarms):
         super().__init__(rules, on_bits=on_bits)
         self._uptime = uptime
         self.state = [-1] * (_FIELDS * len(rules))
+        self.states = [self.state]
 
     def judge(self, mantissas):
         """Take one sample {quantity: integer}. Returns "raised", "cleared" or None."""

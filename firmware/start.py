@@ -114,14 +114,11 @@ def _load_numbers(parts):
 
 
 def _open_devices(parts):
-    from firmware import hardware, rule_setup
+    from firmware import hardware
     from firmware.sample import Sampler
 
     hardware.power_sensors(parts.board, True)
     parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors), parts.uptime)
-    parts.alarms = rule_setup.set_up_alarms(parts)
-    parts.rules = rule_setup.set_up_rules(parts)
-    rule_setup.hurry_if_woken_by_pin(parts)
 
 
 def _open_bearer(parts):
@@ -146,6 +143,13 @@ def _open_bearer(parts):
     )
     radio = parts.board.get("radio") or {}
     parts.board = {"vext": parts.board.get("vext"), "nss": radio.get("nss")}  # what asleep wants; the rest is used
+
+
+def _set_rules(parts):
+    """Last, when the modules of the other steps have left their room."""
+    from firmware.rule_setup import set_up
+
+    set_up(parts)
 
 
 def _make_seals(root, epoch):
@@ -188,7 +192,8 @@ _STEPS = (
     (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
-    (_open_devices, ("firmware.rule_setup",)),
+    (_open_devices, ()),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
+    (_set_rules, ("firmware.rule_setup",)),
 )
