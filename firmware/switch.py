@@ -36,4 +36,4 @@ class Switch:
     def arm(self):
         """Let the next change end a deep sleep; a change since it was measured does so at once."""
         if self._wakes:
-            esp32.wake_on_ext0(self._pin, level=esp32.WAKEUP_ALL_LOW if self._level else esp32.WAKEUP_ANY_HIGH)  # pyright: ignore[reportAttributeAccessIssue]
+            esp32.wake_on_ext0(self._pin, not self._level)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
