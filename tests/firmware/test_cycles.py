@@ -14,7 +14,7 @@ def test_the_heap_does_not_grow_over_ten_thousand_cycles_with_rules() -> None:
     printed = check_micropython(script, heapsize="2m", timeout_s=110)
     heaps = [int(line.split()[1]) for line in printed.splitlines() if line.startswith("heap")]
     assert len(heaps) == 10
-    assert max(heaps[1:]) <= heaps[0]
+    assert max(heaps[1:]) <= heaps[0] + 512  # how many reports wait differs; a byte per cycle would be 9,000
 
 
 def test_the_heap_does_not_grow_over_ten_thousand_cycles() -> None:
