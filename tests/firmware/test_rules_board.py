@@ -68,6 +68,7 @@ def test_a_pin_that_cannot_wake_the_board_is_named(street):
     node.wait_for_console("GPIO 7 of this board cannot wake it", PATIENCE_S)
 
 
+@pytest.mark.soak
 def test_a_window_goes_on_through_deep_sleep_and_begins_anew_after_a_power_cut(street, on_the_air):
     rules = {"windows": [{"quantities": CLIMATE, "length_s": 20}]}
     node = provisioned(street, sleep="deep", sample_s=5, report_s=10, sensors=["bme280"], rules=rules)
