@@ -7,6 +7,7 @@ import ast
 from pathlib import Path
 
 from boards import mpy
+from provisioning.shorten import shorten
 
 _ROOT = Path(__file__).parents[1]
 _FOR_CPYTHON = {
@@ -29,7 +30,8 @@ def node_files() -> dict[str, bytes]:
             name = source.relative_to(_ROOT).as_posix()
             if _belongs_on_a_node(source, name):
                 path = f"/lib/{name.removesuffix('.py')}.mpy"
-                files[path] = mpy.compile_file(source, name=path)  # one name in the node's memory, not two
+                text = shorten(source.read_text(encoding="utf-8"))
+                files[path] = mpy.compile_text(text, name=path)  # one name in the node's memory, not two
     return files
 
 
