@@ -115,18 +115,15 @@ def _load_numbers(parts):
 
 def _open_devices(parts):
     from firmware import hardware
-    from firmware.alarm import Alarms
     from firmware.sample import Sampler
 
     hardware.power_sensors(parts.board, True)
     parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors), parts.uptime)
-    parts.alarms = Alarms(parts.config.alarms, on_bits=parts.state.alarms)
 
 
 def _open_bearer(parts):
     """The bearer that the configuration names; the other one's modules are not loaded."""
     from firmware import hardware
-    from firmware.report import Reporter
 
     settings, state, uptime, config = parts.settings, parts.state, parts.uptime, parts.config
     if config.bearer == "lora":
@@ -139,12 +136,34 @@ def _open_bearer(parts):
         keepalive_s = min(max(60, 2 * config.report_s), 65_535)
         wlan = hardware.open_wlan()
         parts.bearer = MqttBearer(wlan, config.wifi, config.mqtt, uptime, clock, settings, keepalive_s=keepalive_s)
-    up, down = _make_seals(settings.key, settings.epoch)
-    parts.reporter = Reporter(
-        parts.archive, settings, state, uptime, max_frame=parts.bearer.max_frame, up=up, down=down
-    )
     radio = parts.board.get("radio") or {}
     parts.board = {"vext": parts.board.get("vext"), "nss": radio.get("nss")}  # what asleep wants; the rest is used
+
+
+def _open_reporter(parts):
+    """After the bearer: its step left no room for this one's modules."""
+    from firmware.report import Reporter
+
+    settings = parts.settings
+    up, down = _make_seals(settings.key, settings.epoch)
+    parts.reporter = Reporter(
+        parts.archive, settings, parts.state, parts.uptime, max_frame=parts.bearer.max_frame, up=up, down=down
+    )
+
+
+def _load_rules(parts):
+    """Early, while there is room in one piece: for the code, and for the table of names, which doubles when full."""
+    if parts.config.rules is not None:
+        import firmware.rule_setup
+        import firmware.rules
+    if parts.config.alarms and hasattr(parts.config.alarms[0], "hold_ms"):
+        import firmware.alarm_timed  # noqa: F401
+
+
+def _set_rules(parts):
+    from firmware.rule_setup import set_up
+
+    set_up(parts)
 
 
 def _make_seals(root, epoch):
@@ -184,10 +203,13 @@ def _forget(*names):
 
 # What is done in which order, and the modules that nobody needs afterwards.
 _STEPS = (
-    (_load_files, ("firmware.config", "drivers.radio.region")),
+    (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
+    (_load_rules, ("firmware.rule_setup",)),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
     (_open_devices, ()),
-    (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
+    (_open_bearer, ("firmware.hardware",)),
+    (_open_reporter, ("drivers.link.keys",)),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
+    (_set_rules, ("firmware.rule_setup",)),
 )

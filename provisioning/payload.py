@@ -14,6 +14,7 @@ _FOR_CPYTHON = {
     "drivers/bus/remote.py",
     "drivers/link/reasons.py",
     "drivers/link/unpack.py",
+    "drivers/link/window_reading.py",
     "drivers/radio/sx126x.py",
     "firmware/journal_image.py",
 }
