@@ -7,20 +7,20 @@ shows two times. Knows neither frames nor SenML; what the rows mean is in gatewa
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.boot_times import Boot, age_at_least_s, bounded, resolved, settled
 from gateway.clock import ClockTrust, Learnt
 from gateway.reading import Report, stream_of
+from gateway.tables import Tables
 
 _KEPT = 4096
 _NOTE_EVERY_S = 60.0
 _LASTING = ("ntp", "rtc")  # what these taught holds until the next boot; a restart looks anew at the others
 _TABLE = "CREATE TABLE IF NOT EXISTS clock_boots (number INTEGER PRIMARY KEY, body TEXT NOT NULL)"
 
-OnSettled = Callable[[sqlite3.Connection, Boot], None]
+OnSettled = Callable[[Tables, Boot], None]
 
 
 class BootTable:
@@ -40,7 +40,7 @@ class BootTable:
         self._changes = -1
         self._asked_up_s: float | None = None
 
-    def begin(self, tx: sqlite3.Connection) -> None:
+    def begin(self, tx: Tables) -> None:
         """Find or open the row of this boot; the clock learns what has passed, and what was learnt in this boot."""
         tx.execute(_TABLE)
         boots = read_boots(tx)
@@ -70,7 +70,7 @@ class BootTable:
         is_same = last.boot_id == self._clock.boot_id and last.seen_up_s <= self._clock.monotonic_s()
         return is_same and (last.learnt is None or last.learnt.source in _LASTING)
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         """Settle when the time is learnt; else note now and then what has passed, if a commit happens anyway."""
         if self._own is None:
             self._own = read_boots(tx)[self._clock.number]
@@ -90,7 +90,7 @@ class BootTable:
         self._own = None
         self._noted_up_s = float("-inf")
 
-    def _settle(self, tx: sqlite3.Connection, own: Boot, learnt: Learnt) -> None:
+    def _settle(self, tx: Tables, own: Boot, learnt: Learnt) -> None:
         """This boot is known, and so are bounds of those before it that are not."""
         self._own = settled(own, learnt)
         boots = read_boots(tx)
@@ -100,7 +100,7 @@ class BootTable:
             if self._on_settled is not None:
                 self._on_settled(tx, one)
 
-    def _lower_floor(self, tx: sqlite3.Connection) -> None:
+    def _lower_floor(self, tx: Tables) -> None:
         """A time server has insisted: what the table holds for passed had not, and must not bar it again."""
         tx.execute("DELETE FROM meta WHERE key = 'clock_floor_s'")
         for one in read_boots(tx).values():
@@ -111,7 +111,7 @@ class BootTable:
         """This moment as (number of the boot, seconds since it began): keep it with what has a time to live."""
         return self._clock.number, self._clock.monotonic_s()
 
-    def age_at_least_s(self, db: sqlite3.Connection, stored: tuple[int, float]) -> float:
+    def age_at_least_s(self, db: Tables, stored: tuple[int, float]) -> float:
         """How long ago the moment of `stamp` was, at the least."""
         return age_at_least_s(read_boots(db), self.stamp(), stored)
 
@@ -123,7 +123,7 @@ class BootTable:
         is_over = self._asked_up_s is not None and up_s - self._asked_up_s >= self._hold_s
         return [report for report in held if is_over or report.kind == "alarm"]
 
-    def release(self, tx: sqlite3.Connection, reports: Sequence[Report]) -> None:
+    def release(self, tx: Tables, reports: Sequence[Report]) -> None:
         """Let these go out untrusted: they, and what was measured before them, resolve to the same for ever."""
         boots = read_boots(tx)
         for report in reports:
@@ -135,18 +135,18 @@ class BootTable:
             boots[boot.number] = replace(boot, released={**boot.released, stream: mark})
             self._save(tx, boots[boot.number])
 
-    def _save(self, tx: sqlite3.Connection, boot: Boot) -> None:
+    def _save(self, tx: Tables, boot: Boot) -> None:
         tx.execute("INSERT OR REPLACE INTO clock_boots VALUES (?, ?)", (boot.number, boot.to_json()))
         if boot.number == self._clock.number:
             self._own = boot
 
 
-def read_boots(db: sqlite3.Connection) -> dict[int, Boot]:
+def read_boots(db: Tables) -> dict[int, Boot]:
     """All rows by number, as of this connection's view."""
     return {number: Boot.from_json(body) for number, body in db.execute("SELECT number, body FROM clock_boots")}
 
 
-def resolved_head(db: sqlite3.Connection, reports: Sequence[Report]) -> list[Report]:
+def resolved_head(db: Tables, reports: Sequence[Report]) -> list[Report]:
     """The reports with their times in UTC, up to the first that has to wait: what follows waits too, for order."""
     if not any(report.pending for report in reports):
         return list(reports)

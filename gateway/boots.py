@@ -8,10 +8,10 @@ Keyed by epoch too, for boot numbers begin again when a node is enrolled anew.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from gateway import boot_times
+from gateway.tables import Tables
 
 _KEPT = 256  # boots per node; a node in a crash loop must not fill the disk
 
@@ -36,14 +36,14 @@ Start = tuple[float, int, int | None]  # started_at_s, is_trusted, clock_boot
 class Boots:
     """The boots table. Lives in the commit thread; holds nothing in memory."""
 
-    def begin(self, tx: sqlite3.Connection) -> None:
+    def begin(self, tx: Tables) -> None:
         """Bring the table of an earlier version up to date."""
         if "clock_boot" not in {row[1] for row in tx.execute("PRAGMA table_info(boots)")}:
             tx.execute("ALTER TABLE boots ADD COLUMN clock_boot INTEGER")
 
     def note(
         self,
-        tx: sqlite3.Connection,
+        tx: Tables,
         node: str,
         epoch: int,
         boot: int,
@@ -76,14 +76,14 @@ class Boots:
             (node, node, _KEPT),
         )
 
-    def close(self, tx: sqlite3.Connection, node: str, epoch: int, boot: int, *, heard_at_s: float) -> None:
+    def close(self, tx: Tables, node: str, epoch: int, boot: int, *, heard_at_s: float) -> None:
         """The node was last heard in this boot then; a later boot has begun."""
         tx.execute(
             "UPDATE boots SET heard_at_s = max(heard_at_s, ?) WHERE node = ? AND epoch = ? AND boot = ?",
             (heard_at_s, node, epoch, boot),
         )
 
-    def settle(self, tx: sqlite3.Connection, ours: boot_times.Boot) -> None:
+    def settle(self, tx: Tables, ours: boot_times.Boot) -> None:
         """A boot of the gateway has got its UTC: so have those boots of nodes that were noted by it."""
         tx.execute(
             "UPDATE boots SET started_at_s = started_at_s + ?, is_trusted = ?, clock_boot = NULL WHERE clock_boot = ?",
@@ -92,7 +92,7 @@ class Boots:
 
     def resolve(
         self,
-        tx: sqlite3.Connection,
+        tx: Tables,
         node: str,
         epoch: int,
         boot: int,
@@ -129,7 +129,7 @@ class Boots:
         return Moment((earliest + latest) / 2, False, max(1.0, (latest - earliest) / 2))
 
     def _latest(
-        self, tx: sqlite3.Connection, place: tuple[str, int, int], now_s: float, clock_boot: int | None
+        self, tx: Tables, place: tuple[str, int, int], now_s: float, clock_boot: int | None
     ) -> tuple[float, int | None]:
         """When the node had certainly gone on to another boot: in UTC if that can be said, else in a boot of ours."""
         later = "SELECT min(started_at_s) FROM boots WHERE node = ? AND (epoch, boot) > (?, ?)"

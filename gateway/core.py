@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -31,11 +30,12 @@ from gateway.identity.sessions import Sessions
 from gateway.intake import Intake
 from gateway.numbering import Numbering
 from gateway.outbox import Outbox
-from gateway.outbox_bounds import Bounds, Limits
-from gateway.outbox_ledger import Ledger
+from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
+from gateway.outbox.entries import Transaction
+from gateway.outbox.files import Files
 from gateway.reading import Reading, Report
 from gateway.sequences import Sequences
-from gateway.store import Store, StoreError, StoreFailed
+from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -62,15 +62,21 @@ class Core:
         self.nodes = Nodes(data_dir / _NODES_DIR)
         self.floors = Floors(data_dir)
         self.numbering = Numbering(gateway_id)
-        self.ledger = Ledger(cities, now_s=clock.now_s)
+        self.cities = tuple(cities)
         self.notices: list[str] = []
         self.boots = Boots()
         self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
 
     def assemble(self, data_dir: Path, downlink_start: int, *, window_s: int, limits: Limits) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
-        bounds = Bounds(self.ledger, limits, data_dir=data_dir, clock=self.clock, put_gap=self._put_gap)
-        self.outbox = Outbox(self.store, self.ledger, bounds, self.boot_table)
+        bounds = Bounds(
+            limits,
+            free_bytes=lambda: self.store.vault.files.room(data_dir)[0],
+            reader=self.store.vault.reader,
+            clock=self.clock,
+            put_gap=self._put_gap,
+        )
+        self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()
         self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
         self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
@@ -93,8 +99,8 @@ class Core:
         self.intake = Intake(
             self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
         )
-        housekeeping = _Housekeeping(self)
-        for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, self.boot_table, housekeeping):
+        own = (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, self.boot_table)
+        for part in (*own, _Housekeeping(self)):
             self.store.join(part)
 
     async def run(self) -> None:
@@ -121,7 +127,7 @@ class Core:
 
     async def status(self) -> dict[str, Any]:
         """What this half holds and has seen, as of the last commit. Cheap: nothing is counted anew."""
-        backlog = {city: await self.outbox.backlog(city) for city in self.ledger.cities}
+        backlog = {city: await self.outbox.backlog(city) for city in self.cities}
         return {
             "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
             "clock": clock_status(self.clock),
@@ -136,13 +142,13 @@ class Core:
 
     # In the commit thread.
 
-    def begin(self, tx: sqlite3.Connection) -> int:
+    def begin(self, tx: Transaction) -> int:
         """Take up what the database says. Returns where its downlink counters start."""
         self.boots.begin(tx)
         self.boot_table.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
-        self.notices += self.ledger.begin(tx)
+        self.notices += tx.set_cities(self.cities)
         try:
             return self.numbering.begin(tx, self.floors)
         except OSError as error:
@@ -150,19 +156,23 @@ class Core:
                 f"floors.json was not written ({error.strerror}); check the disk under data_dir"
             ) from error
 
-    def _put_accepted(self, tx: sqlite3.Connection, report: Report) -> None:
+    def tell_damaged(self, tx: Transaction) -> None:
+        """A gap record of what the start found missing in the log."""
+        tell_unreadable(tx, self._put_gap, self.store.vault.damaged, self.cities)
+
+    def _put_accepted(self, tx: Transaction, report: Report) -> None:
         self.outbox.put(tx, report, is_produced=False, now_s=self.clock.now_s())
         self.edge.add(tx, report)
 
-    def _put_own(self, tx: sqlite3.Connection, report: Report) -> None:
+    def _put_own(self, tx: Transaction, report: Report) -> None:
         self.outbox.put(tx, self.numbering.number(tx, report), is_produced=True, now_s=self.clock.now_s())
 
-    def _put_gap(self, tx: sqlite3.Connection, gap: gaps.Gap) -> None:
+    def _put_gap(self, tx: Transaction, gap: gaps.Gap) -> None:
         self.counters.add(f"gaps_{gap.reason}")
         self._put_own(tx, dated(gaps.as_report(gap), self.clock, self.clock.stamp_s()))
 
     def _put_readings(
-        self, tx: sqlite3.Connection, readings: Sequence[Reading], kind: str, measured_at_s: float | None
+        self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None
     ) -> str:
         report = Report(
             node="",
@@ -183,13 +193,11 @@ class _Housekeeping:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._changes = -1
 
-    def flush(self, tx: sqlite3.Connection) -> None:
-        if tx.total_changes == self._changes:
+    def flush(self, tx: Transaction) -> None:
+        if not tx.frame.page_count:
             return
         self._core.counters.save(tx, self._core.clock.monotonic_s())
-        self._changes = tx.total_changes
 
     def forget(self) -> None:
         """The counters in memory are right whatever the database says."""
@@ -205,7 +213,9 @@ async def open_core(
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
     time_hold_s: float = 120.0,
-    commit_window_s: float = 0.02,
+    commit_window_s: float = WINDOW_S,
+    files: Files | None = None,
+    segment_bytes: int | None = None,
 ) -> AsyncIterator[Core]:
     """Open the gateway's disk.
 
@@ -213,11 +223,13 @@ async def open_core(
     window_s         length of the edge's windows, 0 for none
     limits           bounds of the outbox
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
-    commit_window_s  how long a change waits for company in its commit
+    commit_window_s  the longest that a change waits for company in its commit
+    files            the file layer of the record log
+    segment_bytes    of its files; None: as the disk allows
     Raises           StoreBusy, StoreNewer, StoreFull, StoreFailed
     """
     make_durable_dir(data_dir / _NODES_DIR)
-    store = Store(data_dir, window_s=commit_window_s)
+    store = Store(data_dir, window_s=commit_window_s, files=files, segment_bytes=segment_bytes)
     core = Core(
         store,
         data_dir,
@@ -230,4 +242,6 @@ async def open_core(
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
         core.assemble(data_dir, downlink_start, window_s=window_s, limits=limits or Limits())
+        if store.vault.damaged:
+            await store.write_alone(core.tell_damaged)
         yield core

@@ -4,9 +4,10 @@ The counters of promise 1 (accepted, delivered, evicted ...) are not here: they 
 the outbox.
 """
 
-import sqlite3
 from collections import Counter
 from threading import Lock
+
+from gateway.tables import Tables
 
 _KEEP_EVERY_S = 10.0
 
@@ -32,12 +33,12 @@ class Counters:
         with self._lock:
             return dict(sorted(self._counts.items()))
 
-    def load(self, tx: sqlite3.Connection) -> None:
+    def load(self, tx: Tables) -> None:
         """Add what the database holds, once, at start."""
         with self._lock:
             self._counts.update(dict(tx.execute("SELECT name, value FROM counters")))
 
-    def save(self, tx: sqlite3.Connection, now_s: float) -> None:
+    def save(self, tx: Tables, now_s: float) -> None:
         """Write what moved, at most every ten seconds of a monotonic clock; joins a commit that happens anyway."""
         if now_s < self._saved_at_s + _KEEP_EVERY_S or not self._unsaved:
             return

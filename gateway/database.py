@@ -1,6 +1,7 @@
 """The database file: one gateway at a time, durable where it is made, set aside by name when it is unreadable.
 
-Goes in: data_dir. Comes out: a writing and a reading connection with the pragmas that the promises need.
+Goes in: data_dir. Comes out: a connection with the pragmas that the promises need. What is changed through it is kept
+in one long transaction, which ends with a checkpoint; until then the record log has it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store_errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull, StoreNewer, translated
+from gateway.store_errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreNewer, translated
 from gateway.tables import FORMAT, TABLES
 
 log = logging.getLogger(__name__)
@@ -25,19 +25,20 @@ _DAMAGE_NOTE = "lamppost.db.unreadable"  # left by a run that met damage, so tha
 _CHECK_UP_TO_BYTES = 64 << 20  # a full check of more would make the start wait
 _BUSY_S = 10.0
 _PAGE_BYTES = 4096
-_LOG_ROOM_BYTES = 8 << 20  # twice what the log takes before it is carried over
 _PRAGMAS = (
     f"PRAGMA page_size = {_PAGE_BYTES}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = OFF",  # Debian's default zeroes what is deleted: more writes, and no key is in here
-    "PRAGMA journal_size_limit = 16777216",
+    "PRAGMA journal_size_limit = 1048576",
+    "PRAGMA wal_autocheckpoint = 64",  # pages: a checkpoint of ours goes into the file at once, the WAL stays small
     "PRAGMA foreign_keys = OFF",
+    "PRAGMA cache_size = -8192",  # KiB; what changes between two checkpoints rarely takes more
 )
 
 
 class Database:
-    """One file. `writer` belongs to the commit thread, `read` to the reading thread."""
+    """One file. `writer` belongs to the commit thread. `is_old`: format 1, to be carried over."""
 
     writer: sqlite3.Connection
 
@@ -46,8 +47,9 @@ class Database:
         self._path = data_dir / NAME
         self._lock_fd: int | None = None
         self._connections: list[sqlite3.Connection] = []
-        self._reader: sqlite3.Connection
         self.notices: list[str] = []
+        self.is_new = False
+        self.is_old = False
 
     def open(self) -> None:
         """Lock the folder, open or make the file. Raises StoreBusy, StoreNewer, StoreFailed."""
@@ -76,32 +78,6 @@ class Database:
             os.close(self._lock_fd)
             self._lock_fd = None
 
-    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `query` on one consistent view of what was last committed."""
-        try:
-            self._reader.execute("BEGIN")
-            try:
-                return query(self._reader)
-            finally:
-                self._reader.execute("COMMIT")
-        except sqlite3.Error as error:
-            failure = translated(error)
-            if isinstance(failure, StoreDamaged):
-                self.mark_damaged(str(failure))
-            raise failure from error
-
-    def require_room(self) -> None:
-        """Refuse a transaction for which the file would have to grow beyond the disk. Raises StoreFull.
-
-        Once the log cannot be carried over into the file nothing can be written any more, not even that a record is
-        delivered. So growth is refused while the log still has room; what grows nothing always goes through.
-        """
-        growth = self.writer.execute("PRAGMA page_count").fetchone()[0] * _PAGE_BYTES - self._path.stat().st_size
-        if growth > 0:
-            disk = os.statvfs(self._dir)
-            if disk.f_bavail * disk.f_frsize < growth + _LOG_ROOM_BYTES:
-                raise StoreFull(f"the disk under {self._dir} is full; free some space, readings wait at their nodes")
-
     def mark_damaged(self, reason: str) -> None:
         """Make the next start set the file aside: damage deep inside does not show when it is opened."""
         try:
@@ -129,9 +105,8 @@ class Database:
             self.writer = self._connection()
             for pragma in _PRAGMAS:
                 self.writer.execute(pragma)
-            self._make_tables() if is_new or self._format() == 0 else self._check()
-            self._reader = self._connection()
-            self._reader.execute("PRAGMA query_only = ON")
+            self.is_new = is_new or self._format() == 0
+            self._make_tables() if self.is_new else self._check()
         except sqlite3.Error as error:
             raise translated(error) from error
         if is_new:
@@ -153,6 +128,7 @@ class Database:
         found = self._format()
         if found > FORMAT:
             raise StoreNewer(f"{self._path} has format {found}, this lamppost knows up to {FORMAT}; update lamppost")
+        self.is_old = found < FORMAT
         if self._path.stat().st_size <= _CHECK_UP_TO_BYTES:
             verdict = self.writer.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
@@ -178,8 +154,8 @@ class Database:
         sync_dir(self._dir)
         notice = (
             f"{why.strip()}. Set aside as {self._dir / NAME}.damaged-{number}; a new database is begun. Lost with it: "
-            "records not yet at the city, which frames were seen before, what the windows held. "
-            "Nodes send again what they still hold; ids of the gateway's own records go on under a new epoch."
+            "which frames were seen before, what the windows held. Records that wait for a city are in the log and "
+            "stay; some may go out again under their old ids. Ids of the gateway's own records go on under a new epoch."
         )
         self.notices.append(notice)
         log.error("%s", notice)

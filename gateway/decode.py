@@ -8,7 +8,6 @@ boot are placed by that boot's start, or in an interval. Knows no keys and store
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from gateway.boots import Boots, Moment
 from gateway.clock import GOOD_WITHIN_S
 from gateway.identity.nodes import Node
 from gateway.reading import Kind, Pending, Reading, Report, TimeQuality, exact_time_s
+from gateway.tables import Tables
 
 _AGE_STEP_S = 1.0  # ages and uptimes are whole seconds
 _DRIFT = 200e-6  # of a node's clock: crystal, and what calibration leaves of the RC clock in deep sleep
@@ -64,7 +64,7 @@ class Origin:
     clock_error_s: float = 0.0
 
 
-def reports_of(tx: sqlite3.Connection, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
+def reports_of(tx: Tables, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
     """Yield (sequence, digest of the content, report) for each report of a resolved body."""
     kind: Kind = "alarm" if origin.is_urgent else "telemetry"
     for arrival in body.reports:
@@ -93,7 +93,7 @@ def digest_of(arrival: Arrival) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=6).digest(), "big")
 
 
-def _moment(tx: sqlite3.Connection, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
+def _moment(tx: Tables, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
     if body.older_boot is None:
         error_s = _AGE_STEP_S + arrival.age_s * _DRIFT + origin.clock_error_s
         return Moment(origin.sent_at_s - arrival.age_s, True, error_s, origin.clock_boot)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import quote
@@ -20,20 +19,21 @@ from gateway.clock import ClockTrust
 from gateway.counters import Counters
 from gateway.identity.nodes import Nodes
 from gateway.numbering import Numbering
+from gateway.outbox.entries import Transaction
+from gateway.outbox.heard import content_mark, id_mark
 from gateway.reading import Assurance, Reading, Report
-from gateway.senml_decode import Resolved, SenmlError, decode
+from gateway.senml_decode import Plain, Resolved, SenmlError, decode, decode_plain
 from gateway.uplinks import Taken
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _NODE_ID = re.compile(r"urn:dev:os:\d+-[a-z2-7]{16}")
 _SEPARATORS = "_:/.-"
 _ID_BYTES = 64
-_IDS_KEPT = 4096  # per device
-_SWEEP_EVERY = 256
 _DEVICES_MOST = 10_000
+_NAMES_KEPT = 16_384
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
 class Message:
     """One PUBLISH to up/<device>/senml.
 
@@ -62,19 +62,26 @@ class Devices:
         numbering: Numbering,
         clock: ClockTrust,
         counters: Counters,
-        put_report: Callable[[sqlite3.Connection, Report], None],
+        put_report: Callable[[Transaction, Report], None],
     ) -> None:
         self._nodes = nodes
         self._numbering = numbering
         self._clock = clock
         self._counters = counters
         self._put_report = put_report
-        self._added: dict[str, int] = {}
+        self._known: set[str] | None = None  # devices
+        self._own_names: dict[tuple[str, str], str] = {}
+        self._names: object = None  # of the nodes that these were checked against
 
-    def take(self, tx: sqlite3.Connection, message: Message) -> Taken:
+    def take(self, tx: Transaction, message: Message) -> Taken:
         """Store what is new of a message, or say why it is refused as a whole."""
         device = message.device
+        if message.retained:
+            return Taken(node=device, reason="senml_retained")
+        plain = decode_plain(message.payload, message.content_type) if message.record_id is None else None
         try:
+            if plain is not None:
+                return self._take_plain(tx, message, plain)
             self._check_device(device)
             records = decode(message.payload, message.content_type)
             own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
@@ -85,20 +92,57 @@ class Devices:
         stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
 
+    def _take_plain(self, tx: Transaction, message: Message, plain: Plain) -> Taken:
+        """The same for one reading with a time in the plainest form: what most messages are."""
+        device = message.device
+        name, unit, value, time_s = plain
+        own = self._own_names.get((device, name))
+        if own is None or self._names is not self._nodes.names:
+            own = self._look_at_names(device, name)
+        self._admit(tx, device)
+        digest = _plain_digest(own, unit, value, time_s)
+        heard = tx.state.heard
+        mark = heard.mark_of(device, int.from_bytes(digest[:8], "little"))
+        if mark in heard:
+            self._counters.add("senml_repeated")
+            return Taken(node=device)
+        heard.add(mark)
+        report = Report(
+            node=device,
+            record_id=f"{device}/h/{digest.hex()}",
+            measured_at_s=time_s,
+            readings=(Reading(quantity=own, value=value, unit=unit),),
+            assurance=message.assurance,
+        )
+        self._put_report(tx, report)
+        return Taken(node=device, stored=1)
+
+    def _look_at_names(self, device: str, name: str) -> str:
+        """What `_own_name` says, remembered until other nodes are enrolled."""
+        if self._names is not self._nodes.names or len(self._own_names) >= _NAMES_KEPT:
+            self._own_names.clear()
+            self._names = self._nodes.names
+        self._check_device(device)
+        record = Resolved(base_name="", name=name, value=None, unit=None, total=None, time_s=None)
+        own = self._own_names[device, name] = self._own_name(device, record)
+        return own
+
     def _check_device(self, device: str) -> None:
         if not _DEVICE.fullmatch(device):
             raise SenmlError("device_name")
         if device in self._nodes.names or _NODE_ID.match(device) or device == self._numbering.gateway_id:
             raise SenmlError("claims_node")
 
-    def _admit(self, tx: sqlite3.Connection, device: str) -> None:
+    def _admit(self, tx: Transaction, device: str) -> None:
         """Devices are not enrolled, so their number must be bounded. Called once a message has proved to be SenML."""
-        if device in self._added:
+        if self._known is None:
+            self._known = {known for (known,) in tx.execute("SELECT device FROM devices")}
+        if device in self._known:
             return
-        known = tx.execute("SELECT 1 FROM heard WHERE device = ? LIMIT 1", (device,)).fetchone()
-        if not known and len(self._added) >= _DEVICES_MOST:
+        if len(self._known) >= _DEVICES_MOST:
             raise SenmlError("too_many_devices")
-        self._added[device] = 0
+        tx.execute("INSERT INTO devices (device) VALUES (?)", (device,))
+        self._known.add(device)
 
     def _own_name(self, device: str, record: Resolved) -> str:
         """The record's name below the device. Raises SenmlError if its base name, or all of it, is somebody else's.
@@ -125,9 +169,7 @@ class Devices:
             if full[:end] in self._nodes.names or full[:end] == self._numbering.gateway_id:
                 yield full[:end]
 
-    def _reports(
-        self, tx: sqlite3.Connection, message: Message, records: list[Resolved]
-    ) -> Iterator[tuple[Report, bytes]]:
+    def _reports(self, tx: Transaction, message: Message, records: list[Resolved]) -> Iterator[tuple[Report, bytes]]:
         """The reports of a message, each with the digest of its content."""
         if message.record_id is not None:
             record_id = f"{message.device}/c/{_escaped(message.record_id)}"
@@ -135,12 +177,13 @@ class Devices:
             return
         for record in records:
             if record.time_s is not None:
-                record_id = f"{message.device}/h/{_digest([record]).hex()}"
-            else:
-                record_id = self._numbering.foreign(tx, message.device)
-                self._counters.add("senml_without_identity")
-                if message.repeated:
-                    self._counters.add("senml_repeats_possible")
+                digest = _digest([record])
+                yield self._report(message, f"{message.device}/h/{digest.hex()}", [record]), digest
+                continue
+            record_id = self._numbering.foreign(tx, message.device)
+            self._counters.add("senml_without_identity")
+            if message.repeated:
+                self._counters.add("senml_repeats_possible")
             yield self._report(message, record_id, [record]), _digest([record])
 
     def _report(self, message: Message, record_id: str, records: list[Resolved]) -> Report:
@@ -173,27 +216,31 @@ class Devices:
             pending=received.pending,
         )
 
-    def _put_once(self, tx: sqlite3.Connection, report: Report, digest: bytes) -> bool:
+    def _put_once(self, tx: Transaction, report: Report, digest: bytes) -> bool:
         """Store unless this id is on disk, or was. The same id with another content is counted, the first one stays."""
-        row = tx.execute("SELECT digest FROM heard WHERE record_id = ?", (report.record_id,)).fetchone()
-        if row is not None:
-            self._counters.add("senml_repeated" if row[0] == digest else "senml_conflict")
+        if report.record_id.startswith(f"{report.node}/n/"):  # made a moment ago: nobody has it
+            self._put_report(tx, report)
+            return True
+        heard = tx.state.heard
+        mark = id_mark(heard, report.node, report.record_id)
+        is_hash = report.record_id.startswith(f"{report.node}/h/")
+        content = mark if is_hash else content_mark(mark, digest)
+        if mark in heard:
+            self._counters.add("senml_repeated" if content in heard else "senml_conflict")
             return False
-        values = (report.node, report.record_id, digest)
-        tx.execute("INSERT INTO heard (device, record_id, digest) VALUES (?, ?, ?)", values)
+        if is_hash:
+            heard.add(mark)  # the record itself says so to the next start
+        else:
+            tx.hear(mark, content)
         self._put_report(tx, report)
-        self._sweep(tx, report.node)
         return True
 
-    def _sweep(self, tx: sqlite3.Connection, device: str) -> None:
-        """Forget the oldest ids of a device now and then."""
-        self._added[device] += 1
-        if self._added[device] % _SWEEP_EVERY == 0:
-            tx.execute(
-                "DELETE FROM heard WHERE device = ? AND n <="
-                " (SELECT n FROM heard WHERE device = ? ORDER BY n DESC LIMIT 1 OFFSET ?)",
-                (device, device, _IDS_KEPT),
-            )
+    def flush(self, tx: Transaction) -> None:
+        """Devices are written down as they come (store.Participant)."""
+
+    def forget(self) -> None:
+        """The commit failed: the table says which devices are known."""
+        self._known = None
 
 
 def _is_below(full: str, name: str) -> bool:
@@ -212,3 +259,10 @@ def _digest(records: list[Resolved]) -> bytes:
     """128 bits over the canonical form: resolved name, unit, value, sum and time."""
     rows = [[r.name, r.unit, type(r.value).__name__, repr(r.value), r.total, r.time_s] for r in records]
     return hashlib.sha256(json.dumps(rows).encode()).digest()[:16]
+
+
+def _plain_digest(name: str, unit: str | None, value: float, time_s: float) -> bytes:
+    """The same of one plain record, whose texts need no escapes."""
+    shown = "null" if unit is None else f'"{unit}"'
+    row = f'[["{name}", {shown}, "{type(value).__name__}", "{value!r}", null, {time_s!r}]]'
+    return hashlib.sha256(row.encode()).digest()[:16]

@@ -8,12 +8,12 @@ record follows. Reports whose time is no point are left out and counted.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.clock import ClockTrust
 from gateway.counters import Counters
+from gateway.outbox.entries import Transaction
 from gateway.reading import Reading, Report
 
 _LATENESS_S = 10.0  # how long after its end a window waits for stragglers
@@ -68,7 +68,7 @@ class Edge:
         window_s: int,
         clock: ClockTrust,
         counters: Counters,
-        put_own: Callable[[sqlite3.Connection, Report], None],
+        put_own: Callable[[Transaction, Report], None],
     ) -> None:
         self._window_s = window_s
         self._clock = clock
@@ -78,7 +78,7 @@ class Edge:
         self._changed: set[Key] = set()
         self._swept_at_s = clock.monotonic_s()
 
-    def add(self, tx: sqlite3.Connection, report: Report) -> None:
+    def add(self, tx: Transaction, report: Report) -> None:
         """Take a new report in, if it is one of measurements."""
         if not self._window_s or report.kind not in ("telemetry", "alarm"):
             return
@@ -89,7 +89,7 @@ class Edge:
             if isinstance(reading.value, (int, float)) and not isinstance(reading.value, bool):
                 self._add_value(tx, report, reading, float(reading.value))
 
-    def _add_value(self, tx: sqlite3.Connection, report: Report, reading: Reading, value: float) -> None:
+    def _add_value(self, tx: Transaction, report: Report, reading: Reading, value: float) -> None:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
         if at_s > self._clock.now_s() + _AHEAD_S:
             self._counters.add("edge_in_the_future")
@@ -105,7 +105,7 @@ class Edge:
             window.touched_at_s = self._clock.now_s()
             self._changed.add(key)
 
-    def _window(self, tx: sqlite3.Connection, key: Key) -> Window | None:
+    def _window(self, tx: Transaction, key: Key) -> Window | None:
         """The window, from memory or disk or new; None if it was told and forgotten."""
         found = self._known.get(key)
         if found is not None:
@@ -124,7 +124,7 @@ class Edge:
         self._known[key] = Window.from_row(*row) if row else Window()
         return self._known[key]
 
-    def tick(self, tx: sqlite3.Connection) -> int:
+    def tick(self, tx: Transaction) -> int:
         """Tell the windows that are over. Returns how many."""
         self.flush(tx)
         now_s = self._clock.now_s()
@@ -140,7 +140,7 @@ class Edge:
             self._sweep(tx, now_s - _KEPT_S)
         return len(due)
 
-    def _tell(self, tx: sqlite3.Connection, key: Key) -> None:
+    def _tell(self, tx: Transaction, key: Key) -> None:
         window = self._window(tx, key)
         if window is None:
             return
@@ -163,7 +163,7 @@ class Edge:
             node="", record_id="", measured_at_s=start_s, readings=tuple(readings), kind="window", subject=subject
         )
 
-    def _sweep(self, tx: sqlite3.Connection, before_s: float) -> None:
+    def _sweep(self, tx: Transaction, before_s: float) -> None:
         """Forget windows told long ago, and note up to where: a straggler must not pass for a whole window."""
         old = (before_s,)
         tx.execute(
@@ -175,7 +175,7 @@ class Edge:
         tx.execute("DELETE FROM windows WHERE is_open = 0 AND touched_at_s < ?", old)
         self._known.clear()
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Transaction) -> None:
         for key in self._changed:
             window = self._known[key]
             row = (*key, window.to_json(), window.revision, window.is_open, window.touched_at_s)

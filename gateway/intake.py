@@ -8,13 +8,13 @@ acknowledged in any way.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drivers.link.frame import URGENT
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
+from gateway.outbox.entries import Transaction
 from gateway.reading import Reading
 from gateway.store import Store, StoreError, StoreFull
 from gateway.uplinks import Taken, Uplink, Uplinks
@@ -22,10 +22,13 @@ from gateway.uplinks import Taken, Uplink, Uplinks
 __all__ = ["Intake", "Message", "Uplink", "Verdict"]
 
 log = logging.getLogger(__name__)
-PutOwn = Callable[[sqlite3.Connection, Sequence[Reading], str, float | None], str]
+
+_WITHIN_S = {"lora": 0.5}  # the answer's moment is 2 s after the frame
+_NODE_WAITS_S = 0.1  # on any other bearer a node sends its next frame when this one is answered
+PutOwn = Callable[[Transaction, Sequence[Reading], str, float | None], str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
 class Verdict:
     """What became of a submission.
 
@@ -74,7 +77,11 @@ class Intake:
         self._counters.add("uplinks")
         urgent = len(uplink.frame) > 0 and uplink.frame[0] & 0x0F == URGENT
         try:
-            taken = await self._store.write(lambda tx: self._uplinks.take(tx, uplink), urgent=urgent)
+            taken = await self._store.write(
+                lambda tx: self._uplinks.take(tx, uplink),
+                urgent=urgent,
+                within_s=_WITHIN_S.get(uplink.bearer, _NODE_WAITS_S),
+            )
         except StoreError as error:
             return self._not_stored(error)
         if taken.reason is None and taken.node is not None:
@@ -86,13 +93,22 @@ class Intake:
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
         self._counters.add("senml_messages")
-        if message.retained:
-            return self._refuse("senml_retained", message.device)
         try:
             taken = await self._store.write(lambda tx: self._devices.take(tx, message))
         except StoreError as error:
             return self._not_stored(error)
         return self._acknowledge(taken)
+
+    async def submit_batch(self, messages: Sequence[Message]) -> list[Verdict]:
+        """Take messages that came together, in their order. Returns after the commit, one verdict each."""
+        self._counters.add("senml_messages", len(messages))
+        try:
+            taken = await self._store.write(
+                lambda tx: [self._devices.take(tx, message) for message in messages], weight=len(messages)
+            )
+        except StoreError as error:
+            return [self._not_stored(error) for _ in messages]
+        return [self._acknowledge(one) for one in taken]
 
     async def submit_own(
         self, readings: Sequence[Reading], *, kind: str = "telemetry", measured_at_s: float | None = None

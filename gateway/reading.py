@@ -22,7 +22,8 @@ _STREAM_OF_KIND: dict[str, Stream] = {"alarm": "alarm", "event": "event", "gap":
 _STEPS_PER_S = 8  # a time in eighths of a second adds and subtracts without rounding
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Not frozen, though nobody changes one: making a frozen one takes three times as long, and one is made per reading.
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)
 class Reading:
     """One value of one quantity.
 
@@ -52,7 +53,8 @@ class Pending:
     not_before_s: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Not frozen: one is made per record.
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)
 class Report:
     """What one record id stands for: readings that were taken together.
 

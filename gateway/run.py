@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from gateway import log as logs
 from gateway.config import Config, add_config_argument, load
 from gateway.core import Core, open_core
-from gateway.outbox_bounds import Limits
+from gateway.outbox.bounds import Limits
 from gateway.parts import Part, city_parts, open_southbound
 from gateway.status import StatusFile, gather
 from gateway.time_evidence import machine_clock

@@ -22,7 +22,7 @@ import cbor2
 
 from gateway.errors import GatewayError
 from gateway.reading import Value
-from gateway.senml_units import in_primary, primary_of
+from gateway.senml_units import PRIMARY, in_primary, primary_of
 
 MAX_BYTES = 65_536
 _MAX_RECORDS = 256
@@ -42,6 +42,9 @@ _FIELDS = {-1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs"} | dict(
 )
 
 
+_parse = json.JSONDecoder().raw_decode
+_PLAIN_FIELDS = frozenset(("n", "u", "v", "t"))
+_PLAIN_NUMBERS = (int, float)
 _BUILT_IN_TAGS = (0, 1, 2, 3, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000, 55799)
 
 
@@ -53,7 +56,7 @@ class SenmlError(GatewayError):
         self.reason = reason
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)  # not frozen: one is made per record
 class Resolved:
     """One record with its base fields applied. The full name is base_name + name."""
 
@@ -82,6 +85,44 @@ def decode(payload: bytes, content_type: str | None = None) -> list[Resolved]:
     if not resolved:
         raise SenmlError("no_values")
     return resolved
+
+
+Plain = tuple[str, str | None, float | int, float]  # name, primary unit, value, time
+
+
+def decode_plain(payload: bytes, content_type: str | None) -> Plain | None:
+    """The one record of a pack in the form that most devices send: n, v, u and an absolute t, in JSON.
+
+    Returns None for everything else, be it SenML or not: `decode` is for that. What it returns, `decode` returns too.
+    """
+    if content_type is not None and content_type != "application/senml+json":
+        return None
+    try:
+        text = payload.decode("ascii")
+        pack, end = _parse(text)
+    except (ValueError, RecursionError):
+        return None
+    if end != len(text) or type(pack) is not list or len(pack) != 1 or "\\" in text:
+        return None
+    record = pack[0]
+    if type(record) is not dict or not record.keys() <= _PLAIN_FIELDS:
+        return None
+    name: Any = record.get("n")
+    unit: Any = record.get("u")
+    value: Any = record.get("v")
+    time_s: Any = record.get("t")
+    if not (type(name) is str and type(value) in _PLAIN_NUMBERS and type(time_s) in _PLAIN_NUMBERS):
+        return None
+    texts = len(record) + 1 + (unit is not None)
+    if text.count('"') != 2 * texts:  # a label comes twice
+        return None
+    if not (-_LARGEST <= value <= _LARGEST and _ABSOLUTE_S <= time_s <= _LATEST_S):
+        return None
+    if (unit is None) != ("u" not in record) or (unit is not None and unit not in PRIMARY):
+        return None
+    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
+        return None
+    return name, unit, value, float(time_s)
 
 
 def _is_json(payload: bytes, content_type: str | None) -> bool:

@@ -7,9 +7,10 @@ number spaces"). A declared loss that comes after all is stored.
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 from bisect import bisect_right
+
+from gateway.tables import Tables
 
 _PAIR = struct.Struct(">II")
 _MAX_RUNS = 16_384  # a journal of 16,000 reports has no more holes; a node that claims more is refused
@@ -138,7 +139,7 @@ class Sequences:
         self._known: dict[tuple[str, int], Sequence] = {}
         self._changed: set[tuple[str, int]] = set()
 
-    def of(self, tx: sqlite3.Connection, node: str, epoch: int) -> Sequence:
+    def of(self, tx: Tables, node: str, epoch: int) -> Sequence:
         """The sequence of a node's epoch; a new one if nothing is known. Call `changed` after changing it."""
         key = (node, epoch)
         found = self._known.get(key)
@@ -148,7 +149,7 @@ class Sequences:
             self._known[key] = found
         return found
 
-    def knows(self, tx: sqlite3.Connection, node: str, epoch: int) -> bool:
+    def knows(self, tx: Tables, node: str, epoch: int) -> bool:
         return not self.of(tx, node, epoch).is_new
 
     def changed(self, node: str, epoch: int) -> None:
@@ -156,19 +157,19 @@ class Sequences:
         self._known[node, epoch].is_new = False
         self._changed.add((node, epoch))
 
-    def has_content(self, tx: sqlite3.Connection, node: str, epoch: int, seq: int, digest: int) -> bool:
+    def has_content(self, tx: Tables, node: str, epoch: int, seq: int, digest: int) -> bool:
         """True unless `seq` was stored with another content. Only the newest 1024 of an epoch are remembered."""
         row = tx.execute(
             "SELECT digest FROM digests WHERE node = ? AND epoch = ? AND seq = ?", (node, epoch, seq)
         ).fetchone()
         return row is None or row[0] == digest
 
-    def note_content(self, tx: sqlite3.Connection, node: str, epoch: int, seq: int, digest: int) -> None:
+    def note_content(self, tx: Tables, node: str, epoch: int, seq: int, digest: int) -> None:
         tx.execute(
             "INSERT OR REPLACE INTO digests (node, epoch, seq, digest) VALUES (?, ?, ?, ?)", (node, epoch, seq, digest)
         )
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         for node, epoch in self._changed:
             sequence = self._known[node, epoch]
             tx.execute(

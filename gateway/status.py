@@ -11,17 +11,15 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from gateway import health, status_view
 from gateway.config import Config, add_config_argument, load
-from gateway.database import LOCK, read_only
+from gateway.database import LOCK
 from gateway.identity.nodes import Nodes
-from gateway.outbox import backlog_of
-from gateway.outbox_ledger import audit_rows
+from gateway.outbox.view import View, look
 from gateway.store_errors import StoreError, translated
 
 log = logging.getLogger(__name__)
@@ -151,22 +149,20 @@ def _free_bytes(data_dir: Path) -> int | None:
 def _stored(data_dir: Path) -> dict[str, Any]:
     """Platforms and nodes, from the database."""
     try:
-        connection = read_only(data_dir)
+        with look(data_dir) as view:
+            return {"cities": _cities(view), "heard": _heard(view.db)}
+    except sqlite3.Error as error:
+        raise translated(error) from None
     except StoreError as error:
         if (data_dir / "lamppost.db").exists():
             raise
         return {"cities": {}, "heard": [], "notices": [str(error)]}
-    with closing(connection):
-        try:
-            return {"cities": _cities(connection), "heard": _heard(connection)}
-        except sqlite3.Error as error:
-            raise translated(error) from None
 
 
-def _cities(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+def _cities(view: View) -> dict[str, dict[str, Any]]:
     found = {}
-    for row in audit_rows(db):
-        backlog = backlog_of(db, row.city)
+    for row in view.ledger.audit():
+        backlog = view.backlog(row.city)
         waiting = {"backlog": backlog.records, "backlog_bytes": backlog.bytes, "oldest_at_s": backlog.oldest_at_s}
         found[row.city] = row.as_dict() | waiting
     return found

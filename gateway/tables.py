@@ -1,35 +1,33 @@
-"""Every table of the gateway's one database, so that its whole content can be seen on one page.
+"""Every table of the gateway's database, so that its whole content can be seen on one page.
 
-Columns ending in _s are UTC seconds. A node is named by its id throughout. Format 1; a newer one is refused by name.
+The database is a checkpoint: what it holds is as of a position in the record log (gateway/outbox), and what the log
+says after that is done again at the next start. Columns ending in _s are UTC seconds. A node is named by its id
+throughout. Format 2; a newer one is refused by name, and format 1 is carried over (gateway/outbox/carry_over.py).
 """
 
-FORMAT = 1
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+FORMAT = 2
+
+
+class Tables(Protocol):
+    """What reads and changes them: the transaction of a commit, or a plain connection."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> sqlite3.Cursor: ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> object: ...
+
+    @property
+    def total_changes(self) -> int:
+        """The same number again: nothing was changed meanwhile."""
+
 
 TABLES = """
+-- checkpoint: the position in the log; ledger: counters and cursors of the platforms. Both JSON.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-
--- The outbox: one stored copy of each record, however many platforms wait for it.
--- stream: 0 alarm, 1 event, 2 telemetry, 3 bulk. is_produced: by the gateway itself.
-CREATE TABLE records (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, is_produced INTEGER NOT NULL,
-    node TEXT NOT NULL, epoch INTEGER, seq INTEGER,
-    stored_at_s REAL NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX records_by_stream ON records (stream, id);
-CREATE TABLE streams (stream INTEGER PRIMARY KEY, records INTEGER NOT NULL, bytes INTEGER NOT NULL);
-
--- Promise 1, per platform:
--- accepted + produced = delivered + stored + evicted + expired + thinned + damaged + refused.
-CREATE TABLE cities (
-    name TEXT PRIMARY KEY,
-    accepted INTEGER NOT NULL DEFAULT 0, produced INTEGER NOT NULL DEFAULT 0,
-    delivered INTEGER NOT NULL DEFAULT 0, unheard INTEGER NOT NULL DEFAULT 0,
-    evicted INTEGER NOT NULL DEFAULT 0, expired INTEGER NOT NULL DEFAULT 0, thinned INTEGER NOT NULL DEFAULT 0,
-    damaged INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
--- Done for a platform: every record of the stream up to done_through, and those in settled.
-CREATE TABLE cursors (
-    city TEXT, stream INTEGER, done_through INTEGER NOT NULL, PRIMARY KEY (city, stream)) WITHOUT ROWID;
-CREATE TABLE settled (city TEXT, stream INTEGER, id INTEGER, PRIMARY KEY (city, stream, id)) WITHOUT ROWID;
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY, city TEXT NOT NULL, reason TEXT NOT NULL, at_s REAL NOT NULL, body BLOB NOT NULL);
 
@@ -52,10 +50,8 @@ CREATE TABLE sequences (
     PRIMARY KEY (node, epoch)) WITHOUT ROWID;
 CREATE TABLE digests (
     node TEXT, epoch INTEGER, seq INTEGER, digest INTEGER NOT NULL, PRIMARY KEY (node, epoch, seq)) WITHOUT ROWID;
--- Record ids of third-party devices, the newest few thousand of each.
-CREATE TABLE heard (
-    n INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, record_id TEXT NOT NULL UNIQUE, digest BLOB NOT NULL);
-CREATE INDEX heard_by_device ON heard (device, n);
+-- Third-party devices that were ever heard: their number is bounded. Their record ids are known from the log.
+CREATE TABLE devices (device TEXT PRIMARY KEY) WITHOUT ROWID;
 
 -- The edge step's windows. state: per quantity and unit count, sum, lowest, highest.
 CREATE TABLE windows (

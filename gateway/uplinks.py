@@ -6,7 +6,6 @@ old sequences: it stores nothing twice and is acked again.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,11 +18,12 @@ from gateway.clock import ClockTrust
 from gateway.counters import Counters
 from gateway.decode import Body, Origin, reports_of
 from gateway.identity.sessions import Opened, Refused, Reply, Sessions
+from gateway.outbox.entries import Transaction
 from gateway.reading import Report
 from gateway.sequences import Sequences
 
-PutReport = Callable[[sqlite3.Connection, Report], None]
-PutGap = Callable[[sqlite3.Connection, gaps.Gap], None]
+PutReport = Callable[[Transaction, Report], None]
+PutGap = Callable[[Transaction, gaps.Gap], None]
 _U32_MAX = 0xFFFFFFFF
 _MOST_EPOCHS_LOOKED_AT = 256
 
@@ -48,7 +48,7 @@ class Ack:
     plaintext: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
 class Taken:
     """What became of one frame or message."""
 
@@ -82,7 +82,7 @@ class Uplinks:
         self._put_report = put_report
         self._put_gap = put_gap
 
-    def take(self, tx: sqlite3.Connection, uplink: Uplink) -> Taken:
+    def take(self, tx: Transaction, uplink: Uplink) -> Taken:
         """Store what the frame brings, or say why it is refused. The caller counts a refusal."""
         opened = self._sessions.open(tx, uplink.frame)
         if isinstance(opened, Refused):
@@ -100,7 +100,7 @@ class Uplinks:
             return Taken(node=opened.node.id, reason="too_many_holes")
         return self._store(tx, uplink, opened, body, epoch)
 
-    def _store(self, tx: sqlite3.Connection, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
+    def _store(self, tx: Transaction, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
         sent_at_s, clock_boot = self._clock.place(uplink.received_at_s - uplink.airtime_us / 1e6)
         heard_at_s = self._clock.at_least_s(uplink.received_at_s)
         self._note_boot(tx, opened, body, sent_at_s, clock_boot)
@@ -126,9 +126,7 @@ class Uplinks:
             ack=self._ack(tx, opened, epoch),
         )
 
-    def _note_boot(
-        self, tx: sqlite3.Connection, opened: Opened, body: Body, sent_at_s: float, clock_boot: int | None
-    ) -> None:
+    def _note_boot(self, tx: Transaction, opened: Opened, body: Body, sent_at_s: float, clock_boot: int | None) -> None:
         if body.boot is None:
             return
         node = opened.node.id
@@ -146,7 +144,7 @@ class Uplinks:
             heard_at_s=self._clock.at_least_s(sent_at_s),
         )
 
-    def _store_reports(self, tx: sqlite3.Connection, body: Body, origin: Origin) -> int:
+    def _store_reports(self, tx: Transaction, body: Body, origin: Origin) -> int:
         node, epoch = origin.node.id, origin.epoch
         sequence = self._sequences.of(tx, node, epoch)
         stored = 0
@@ -161,7 +159,7 @@ class Uplinks:
                 self._counters.add("reports_conflict")
         return stored
 
-    def _settle_floor(self, tx: sqlite3.Connection, body: Body, origin: Origin) -> None:
+    def _settle_floor(self, tx: Transaction, body: Body, origin: Origin) -> None:
         """What lies below the floor and is not here will never come; the node may have said why."""
         node, epoch = origin.node.id, origin.epoch
         sequence = self._sequences.of(tx, node, epoch)
@@ -175,7 +173,7 @@ class Uplinks:
         for gap in gaps.gaps_of(node, epoch, told, gaps.reason_of_node(body.lost_reason)):
             self._put_gap(tx, gap)
 
-    def _settle_epochs(self, tx: sqlite3.Connection, opened: Opened, body: Body) -> None:
+    def _settle_epochs(self, tx: Transaction, opened: Opened, body: Body) -> None:
         """Earlier epochs that are closed and drained, and those that were jumped over."""
         node = opened.node.id
         for epoch, end, is_known in body.epochs_opened:
@@ -189,7 +187,7 @@ class Uplinks:
         if opened.advances_from is not None:
             self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch)
 
-    def _tell_jumped(self, tx: sqlite3.Connection, node: str, first: int, end: int) -> None:
+    def _tell_jumped(self, tx: Transaction, node: str, first: int, end: int) -> None:
         """Epochs in [first, end) of which nothing came: nobody knows what they held."""
         if end - first > _MOST_EPOCHS_LOOKED_AT:
             unknown = [(first, end)]
@@ -199,7 +197,7 @@ class Uplinks:
             last = stop - 1 if stop - 1 > start else None
             self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=gaps.EPOCH_UNKNOWN))
 
-    def _ack(self, tx: sqlite3.Connection, opened: Opened, epoch: int) -> Ack:
+    def _ack(self, tx: Transaction, opened: Opened, epoch: int) -> Ack:
         sequence = self._sequences.of(tx, opened.node.id, epoch)
         utc_s = int(self._clock.now_s()) if opened.is_full and self._clock.is_good else None
         plaintext = pack_ack(

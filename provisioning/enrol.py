@@ -12,13 +12,12 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.database import NAME as DATABASE
-from gateway.database import read_only
 from gateway.errors import GatewayError
+from gateway.outbox.view import look
 from gateway.status import read_status
 from provisioning.identity import DEFAULT_PEN, Identity, make_private_key, private_pem, public_point
 from provisioning.secret import make_secret_dir, write_secret
@@ -171,8 +170,8 @@ def highest_epoch_seen(data_dir: Path, node_id: str) -> int:
     if not (data_dir / DATABASE).exists():
         return 0
     seen = "SELECT epoch FROM sessions WHERE node = :node UNION SELECT epoch FROM sequences WHERE node = :node"
-    with closing(read_only(data_dir)) as connection:
-        (epoch,) = connection.execute(f"SELECT max(epoch) FROM ({seen})", {"node": node_id}).fetchone()
+    with look(data_dir) as view:  # the database alone is as old as the last checkpoint
+        (epoch,) = view.db.execute(f"SELECT max(epoch) FROM ({seen})", {"node": node_id}).fetchone()
     return int(epoch or 0)
 
 

@@ -8,7 +8,6 @@ section 3.4.3.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from gateway.floors import Floors
 from gateway.identity.nodes import Node, Nodes
 from gateway.identity.seal import Aead
 from gateway.store_errors import StoreFull
+from gateway.tables import Tables
 
 _WINDOW = 64
 _DOWN_BLOCK = 256
@@ -119,7 +119,7 @@ class Sessions:
         self._changed: set[str] = set()
         self._keys: OrderedDict[tuple[str, bytes, int, bytes], tuple[Aead, bytes]] = OrderedDict()
 
-    def open(self, tx: sqlite3.Connection, raw: bytes) -> Opened | Refused:
+    def open(self, tx: Tables, raw: bytes) -> Opened | Refused:
         """Say whose frame this is, or why it is refused. Changes nothing."""
         try:
             frame = parse_uplink(raw)
@@ -163,7 +163,7 @@ class Sessions:
             advances_from=session.epoch if is_later and session is not None else None,
         )
 
-    def accept(self, tx: sqlite3.Connection, opened: Opened, *, boot: int | None, heard_at_s: float) -> Session:
+    def accept(self, tx: Tables, opened: Opened, *, boot: int | None, heard_at_s: float) -> Session:
         """Move the window; on disk together with what the frame brought. `boot`: the one a full frame names."""
         session = self.of(tx, opened.node.id)
         if session is None:
@@ -178,7 +178,7 @@ class Sessions:
         self._changed.add(opened.node.id)
         return session
 
-    def reply_to(self, tx: sqlite3.Connection, opened: Opened) -> Reply:
+    def reply_to(self, tx: Tables, opened: Opened) -> Reply:
         """What seals one downlink: its counter was never used and is on disk with this commit. Raises StoreFull."""
         counter = self._reserve(tx, opened.node.id)
         box, iv = self._key(opened.node, opened.epoch, keys.DOWN)
@@ -186,7 +186,7 @@ class Sessions:
         aad = aad_downlink(header[:3], opened.epoch, counter, opened.counter)
         return Reply(header, box, keys.nonce(iv, counter), aad)
 
-    def _reserve(self, tx: sqlite3.Connection, node: str) -> int:
+    def _reserve(self, tx: Tables, node: str) -> int:
         session = self.of(tx, node)
         if session is None:
             raise KeyError(node)
@@ -201,7 +201,7 @@ class Sessions:
         session.down_next += 1
         return counter
 
-    def of(self, tx: sqlite3.Connection, node: str) -> Session | None:
+    def of(self, tx: Tables, node: str) -> Session | None:
         if node not in self._known:
             row = tx.execute(
                 "SELECT epoch, highest, seen, down_reserved, boot, heard_at_s FROM sessions WHERE node = ?", (node,)
@@ -209,7 +209,7 @@ class Sessions:
             self._known[node] = Session(row[0], row[1], int.from_bytes(row[2], "big"), *row[3:]) if row else None
         return self._known[node]
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         for node in self._changed:
             s = self._known[node]
             if s is not None:

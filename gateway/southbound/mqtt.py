@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from types import TracebackType
 
@@ -78,19 +78,50 @@ class Ingest:
         self._downlink = downlink
         self._rate = FrameRate(max_frames_per_s)
         self._now_s = now_s
+        self._together: list[tuple[Message, asyncio.Future[int | None]]] = []
+        self._submitting: set[asyncio.Task[None]] = set()
 
-    async def take(self, packet: Publish, peer: Peer) -> int | None:
+    def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
         """Hand one message to the intake; its PUBACK's code once it is stored, None if the sender must keep it."""
-        if _FRAME_TOPIC.fullmatch(packet.topic):
-            return await self._take_frame(packet, peer)
         senml = _SENML_TOPIC.fullmatch(packet.topic)
         if senml is None:
-            return self._refuse("mqtt_refused_topic", codes.NOT_AUTHORISED)
+            return self._take_other(packet, peer)
+        done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         if not peer.is_private:
-            return self._refuse("mqtt_refused_plaintext", codes.NOT_AUTHORISED)
-        if not peer.may_speak_for(senml[1]):
-            return self._refuse("mqtt_refused_device", codes.NOT_AUTHORISED)
-        return await self._take_senml(packet, peer, senml[1])
+            done.set_result(self._refuse("mqtt_refused_plaintext", codes.NOT_AUTHORISED))
+        elif not peer.may_speak_for(senml[1]):
+            done.set_result(self._refuse("mqtt_refused_device", codes.NOT_AUTHORISED))
+        else:
+            if not self._together:  # all that arrived in this turn of the loop is submitted as one
+                done.get_loop().call_soon(self._submit_together)
+            self._together.append((self._as_message(packet, peer, senml[1]), done))
+        return done
+
+    async def _take_other(self, packet: Publish, peer: Peer) -> int | None:
+        if _FRAME_TOPIC.fullmatch(packet.topic):
+            return await self._take_frame(packet, peer)
+        return self._refuse("mqtt_refused_topic", codes.NOT_AUTHORISED)
+
+    def _submit_together(self) -> None:
+        together, self._together = self._together, []
+        task = asyncio.get_running_loop().create_task(self._submit(together), name="southbound.mqtt.submit")
+        self._submitting.add(task)
+        task.add_done_callback(self._submitting.discard)
+
+    async def _submit(self, together: list[tuple[Message, "asyncio.Future[int | None]"]]) -> None:
+        """Every message gets its answer here, also when the intake fails: the connection tells its owner."""
+        try:
+            verdicts = await self._intake.submit_batch([message for message, _ in together])
+        except BaseException as error:
+            for _, done in together:
+                if not done.done():
+                    done.set_exception(error) if isinstance(error, Exception) else done.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, done), verdict in zip(together, verdicts, strict=True):
+            if not done.done():
+                done.set_result(_code_of(verdict))
 
     async def _take_frame(self, packet: Publish, peer: Peer) -> int | None:
         if packet.retain:
@@ -104,10 +135,10 @@ class Ingest:
             self._downlink(f"n/{verdict.address:04x}/down", verdict.downlink)
         return _code_of(verdict)
 
-    async def _take_senml(self, packet: Publish, peer: Peer, device: str) -> int | None:
+    def _as_message(self, packet: Publish, peer: Peer, device: str) -> Message:
         told = packet.properties or {}
         record_ids = [value for name, value in told.get("user_properties", ()) if name == "record-id"]
-        message = Message(
+        return Message(
             device=device,
             payload=packet.payload,
             content_type=told.get("content_type"),
@@ -117,7 +148,6 @@ class Ingest:
             retained=packet.retain,
             repeated=packet.dup,
         )
-        return _code_of(await self._intake.submit_senml(message))
 
     def _refuse(self, counter: str, code: int) -> int:
         self._count(counter)
@@ -237,9 +267,9 @@ class IngestListener:
         node = _NODE_CLIENT_ID.fullmatch(peer.client_id)
         return codes.SUCCESS if node and topic == f"n/{node[1]}/down" else codes.NOT_AUTHORISED
 
-    async def take(self, packet: Publish, peer: Peer) -> int | None:
+    def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
         """One message of an admitted peer; the code for its PUBACK, None to leave it with the peer."""
-        return await self._ingest.take(packet, peer)
+        return self._ingest.take(packet, peer)
 
 
 class BrokerSubscription:
@@ -294,8 +324,8 @@ class BrokerSubscription:
             self.hears.clear()
             self._session = None
 
-    async def _on_message(self, packet: Publish) -> int | None:
-        return await self._ingest.take(packet, self._peer)
+    def _on_message(self, packet: Publish) -> Awaitable[int | None]:
+        return self._ingest.take(packet, self._peer)
 
     def _send_downlink(self, topic: str, payload: bytes) -> None:
         if self._session is None:

@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from gateway.outbox.files import Files
 from tests.faults import unsynced
 
 POINTS = (
@@ -29,7 +30,7 @@ POINTS = (
     "publish.after",
     "settle.before",
 )
-MUTANTS = ("ack_before_commit", "no_fdatasync", "downlink_counter_reserved_after_use")
+MUTANTS = ("ack_before_commit", "no_fdatasync", "no_folder_sync", "downlink_counter_reserved_after_use")
 
 
 class Killer:
@@ -118,6 +119,9 @@ def mutate(name: str) -> None:
         from gateway import database
 
         database._PRAGMAS = tuple(p.replace("FULL", "OFF") for p in database._PRAGMAS)  # type: ignore[misc]
+        Files.sync = lambda self, fd: None  # type: ignore[method-assign]
+    elif name == "no_folder_sync":
+        Files.sync_dir = lambda self, folder: None  # type: ignore[method-assign]
     elif name == "downlink_counter_reserved_after_use":
         _forget_the_downlink_reserve()
     else:
@@ -125,22 +129,18 @@ def mutate(name: str) -> None:
 
 
 def _answer_before_commit() -> None:
-    """Every batch is answered at once and committed with the next but eight."""
-    from gateway.store import Store
+    """Every batch is answered at once, and on disk with the one eight later."""
+    from gateway.outbox.log import Log
 
-    begin, commit = Store._begin, Store._commit
-    waiting = Counter[str]()
+    commit, sync = Log.commit, Files.sync
+    made = Counter[str]()
 
-    def late_begin(self: Store) -> None:
-        if not self._database.writer.in_transaction:
-            begin(self)
+    def late_commit(self: Log, frame: Any) -> int:
+        made["commits"] += 1
+        Files.sync = sync if made["commits"] % 8 == 0 else lambda self, fd: None  # type: ignore[method-assign]
+        return commit(self, frame)
 
-    def late_commit(self: Store) -> None:
-        waiting["batches"] += 1
-        if waiting["batches"] % 8 == 0:
-            commit(self)
-
-    Store._begin, Store._commit = late_begin, late_commit  # type: ignore[method-assign]
+    Log.commit = late_commit  # type: ignore[method-assign]
 
 
 def _forget_the_downlink_reserve() -> None:

@@ -1,12 +1,12 @@
-"""A file layer under SQLite that remembers what was not synced, so that a test can take it away.
+"""A file layer under SQLite and the record log that remembers what was not synced, so that a test can take it away.
 
-`watch(folder)` runs in the process under test before it opens a database. It registers an SQLite VFS as the default,
-which hands everything to the ordinary VFS and notes each write in `folder` until the file is synced. After that process
-was killed, `lose(folder)` in the test turns the files into what a power cut could have left: each write that was never
-synced is kept, dropped or torn at a sector.
+`watch(folder)` runs in the process under test before it opens a store. It registers an SQLite VFS as the default, which
+hands everything to the ordinary VFS and notes each write in `folder` until the file is synced; and it does the same
+under gateway.outbox.files, where names made, changed or removed are noted too, until their folder is synced. After
+that process was killed, `lose(folder)` in the test turns the files into what a power cut could have left: each write
+that was never synced is kept, dropped or torn at a sector, and the newest names are forgotten.
 
-The store under test uses the standard library's sqlite3 and knows nothing of this.
-Source: sqlite.org/vfs.html, sqlite.org/c3ref/io_methods.html.
+The store under test knows nothing of this. Source: sqlite.org/vfs.html, sqlite.org/c3ref/io_methods.html.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ import struct
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_int64, c_void_p
 from pathlib import Path
 
+from gateway.outbox.files import Files
+
 SECTOR = 512
+_NAMES = "names.jsonl"
 _RECORD = struct.Struct("<qqii")  # offset, file size before, length of old bytes, length of new bytes
 _TRUNCATE = -1  # new length that marks a truncation to `offset`
 _OK = 0
@@ -76,6 +79,73 @@ def watch(folder: Path, *, forget_syncs: bool = False) -> None:
     if sqlite.sqlite3_vfs_register(ctypes.byref(layer.vfs), 1) != _OK:
         raise RuntimeError("SQLite refused the watching file layer")
     _kept.extend((layer, ordinary))
+    _watch_log(folder)
+
+
+def _watch_log(folder: Path) -> None:
+    """Put the same under the record log, whose only way to the disk is one class."""
+    real = {name: getattr(Files, name) for name in ("write", "sync", "open", "rename", "unlink", "sync_dir")}
+    names = _Names(folder)
+    notes: dict[int, _Notes] = {}
+
+    def notes_of(fd: int) -> _Notes:
+        inode = os.fstat(fd).st_ino
+        if inode not in notes:
+            notes[inode] = _Notes(Path(f"/proc/self/fd/{fd}"), folder, name=f"inode-{inode}")
+            notes[inode].note_home(Path(os.readlink(f"/proc/self/fd/{fd}")).parent, inode)
+        notes[inode].reach_by(fd)
+        return notes[inode]
+
+    def write(self: Files, fd: int, data: bytes, at: int) -> None:
+        notes_of(fd).note_write(at, bytes(data))
+        real["write"](self, fd, data, at)
+
+    def sync(self: Files, fd: int) -> None:
+        real["sync"](self, fd)
+        notes_of(fd).settle()
+
+    def open_(self: Files, path: Path, *, make: bool = False) -> int:
+        if make:
+            names.note("make", path)
+        return int(real["open"](self, path, make=make))
+
+    def rename(self: Files, old: Path, new: Path) -> None:
+        names.note("rename", old, new)
+        real["rename"](self, old, new)
+
+    def unlink(self: Files, path: Path) -> None:
+        names.note("unlink", path, names.keep(path))
+        real["unlink"](self, path)
+
+    def sync_dir(self: Files, path: Path) -> None:
+        real["sync_dir"](self, path)
+        names.settle(path)
+
+    for name, ours in (("write", write), ("sync", sync), ("open", open_), ("rename", rename), ("unlink", unlink)):
+        setattr(Files, name, ours)
+    Files.sync_dir = sync_dir  # type: ignore[method-assign]
+
+
+class _Names:
+    """What was done to the names of files since their folders were last synced, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._log = (folder / _NAMES).open("ab", buffering=0)
+
+    def note(self, what: str, path: Path, other: Path | None = None) -> None:
+        self._log.write(json.dumps([what, str(path), str(other)]).encode() + b"\n")
+
+    def keep(self, path: Path) -> Path:
+        """Another name for a file that is about to lose its own."""
+        kept = self._folder / f"kept-{path.stat().st_ino}"
+        kept.unlink(missing_ok=True)
+        os.link(path, kept)
+        return kept
+
+    def settle(self, folder: Path) -> None:
+        """The log has one folder, so all of it is settled."""
+        self._log.truncate(0)
 
 
 class _Layer:
@@ -151,13 +221,22 @@ class _Layer:
 class _Notes:
     """What was written to one file since its last sync, on disk, because the process will be killed."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, *, name: str = "") -> None:
         self._path = path
-        notes = _notes_path(folder, path)
+        self._folder = folder
+        self._name = name
+        notes = folder / f"{name}.unsynced" if name else _notes_path(folder, path)
         fresh = not notes.exists()
         self._log = notes.open("ab", buffering=0)
         if fresh:
             notes.with_suffix(".path").write_text(json.dumps(str(path)))
+
+    def note_home(self, home: Path, inode: int) -> None:
+        """A file that may be renamed is found again by its inode."""
+        (self._folder / f"{self._name}.path").write_text(json.dumps([str(home), inode]))
+
+    def reach_by(self, fd: int) -> None:
+        self._path = Path(f"/proc/self/fd/{fd}")
 
     def note_write(self, offset: int, new: bytes) -> None:
         with self._path.open("rb") as file:
@@ -183,9 +262,9 @@ def _notes_path(folder: Path, path: Path) -> Path:
 
 def lose(folder: Path, chance: random.Random) -> int:
     """Make of every noted file what a power cut could have left. Returns how many unsynced writes there were."""
-    lost = 0
+    lost = _forget_names(folder / _NAMES, chance)
     for notes in sorted(folder.glob("*.unsynced")):
-        path = Path(json.loads(notes.with_suffix(".path").read_text()))
+        path = _home(json.loads(notes.with_suffix(".path").read_text()))
         records = list(_read_notes(notes.read_bytes()))
         if path.exists() and records:
             _rewind(path, records)
@@ -194,6 +273,27 @@ def lose(folder: Path, chance: random.Random) -> int:
         notes.unlink()
         notes.with_suffix(".path").unlink()
     return lost
+
+
+def _home(place: str | list[object]) -> Path:
+    """Where the file is now: by its name, or by folder and inode."""
+    if isinstance(place, str):
+        return Path(place)
+    folder, inode = place
+    return next((path for path in Path(str(folder)).iterdir() if path.stat().st_ino == inode), Path("/nowhere"))
+
+
+def _forget_names(log: Path, chance: random.Random) -> int:
+    """Take back some of the newest names that no sync of their folder has made last. Returns how many."""
+    if not log.exists():
+        return 0
+    steps = [json.loads(line) for line in log.read_text().splitlines()]
+    log.unlink()
+    forgotten = steps[chance.randint(0, len(steps)) :]
+    for what, path, other in reversed(forgotten):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path) if what == "make" else os.rename(other, path)
+    return len(forgotten)
 
 
 def _read_notes(raw: bytes) -> list[tuple[int, int, bytes, bytes | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,8 @@ from typing import Any
 from gateway.clock import ClockTrust
 from gateway.core import Core, open_core
 from gateway.intake import Uplink, Verdict
-from gateway.reading import Report, from_bytes
+from gateway.outbox.files import Files
+from gateway.reading import STREAMS, Report
 
 NOW_S = 1_800_000_000.0
 
@@ -28,26 +30,23 @@ class ManualTime:
         self.now_s += seconds
 
 
-class FailingDisk:
-    """Joins a store last and makes commits fail, as an I/O error in the last moment does."""
+class FailingDisk(Files):
+    """The file layer of a disk that takes what is written and then cannot sync it."""
 
     def __init__(self) -> None:
         self.fails = False
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def sync(self, fd: int) -> None:
+        super().sync(fd)
         if self.fails:
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
-            raise error
-
-    def forget(self) -> None:
-        """Nothing is remembered here."""
+            raise OSError(errno.EIO, "Input/output error")
 
 
 @asynccontextmanager
 async def running_core(data_dir: Path, **options: Any) -> AsyncIterator[Core]:
     """A core of gateway "gw-1" with one platform "city", its tasks running."""
     settings: dict[str, Any] = {"gateway_id": "gw-1", "cities": ["city"], "window_s": 0, "commit_window_s": 0.001}
+    settings["segment_bytes"] = 256 << 10
     async with open_core(data_dir=data_dir, **(settings | options)) as core:
         running = asyncio.create_task(core.run())
         try:
@@ -66,9 +65,16 @@ async def hear(core: Core, frame: bytes, *, at_s: float = NOW_S, airtime_us: int
 async def stored_reports(core: Core) -> list[Report]:
     """Everything in the outbox, without taking it: most important stream first."""
 
-    def query(db: sqlite3.Connection) -> list[Report]:
-        rows = db.execute("SELECT body FROM records ORDER BY stream, id").fetchall()
-        return [from_bytes(body) for (body,) in rows]
+    vault = core.store.vault
+
+    def query(_: sqlite3.Connection) -> list[Report]:
+        ledger, found = vault.published, []
+        for stream in range(len(STREAMS)):
+            runs = list(ledger.gone[stream].missing(0, ledger.ends[stream]))
+            records, unreadable = vault.reader.read(stream, runs, most=1 << 30)
+            assert not unreadable
+            found += [one.report for one in records]
+        return found
 
     return await core.store.read(query)
 

@@ -179,9 +179,8 @@ async def test_windows_equal_the_reference_over_shuffles_repeats_restarts_and_fa
     chance.shuffle(frames)
     delivered = []
     for part in range(4):
-        async with running_core(tmp_path, window_s=MINUTE, clock=time.clock) as core:
-            disk = FailingDisk()
-            core.store.join(disk)
+        disk = FailingDisk()
+        async with running_core(tmp_path, window_s=MINUTE, clock=time.clock, files=disk) as core:
             for one, measured in frames[part::4]:
                 disk.fails = chance.random() < 0.1
                 verdict = await hear(core, one.seal(one.body([measured])), at_s=NOW_S)

@@ -268,9 +268,8 @@ async def test_many_frames_at_once_share_commits_and_all_are_acked(tmp_path):
 
 
 async def test_after_a_failed_commit_nothing_is_acked_and_memory_says_what_the_disk_says(tmp_path, node):
-    async with running_core(tmp_path) as core:
-        disk = FailingDisk()
-        core.store.join(disk)
+    disk = FailingDisk()
+    async with running_core(tmp_path, files=disk) as core:
         assert (await hear(core, node.frame(0))).accepted
         disk.fails = True
         lost = node.frame(1, 2, floor=0)
@@ -293,9 +292,8 @@ async def test_after_a_failed_commit_nothing_is_acked_and_memory_says_what_the_d
 async def test_no_downlink_counter_is_used_twice_over_failed_commits_and_restarts(tmp_path, node):
     used = []
     for _ in range(3):
-        async with running_core(tmp_path) as core:
-            disk = FailingDisk()
-            core.store.join(disk)
+        disk = FailingDisk()
+        async with running_core(tmp_path, files=disk) as core:
             for step in range(300):
                 disk.fails = step % 7 == 3
                 verdict = await hear(core, node.frame(0))
@@ -311,7 +309,7 @@ async def test_downlink_counters_and_own_ids_go_on_after_the_database_is_lost(tm
             for seq in (5, 9):
                 verdict = await hear(core, node.frame(seq, floor=seq))
                 downlinks.append(int.from_bytes(verdict.downlink[4:8], "big"))
-            ids += [one.record_id for one in await stored_reports(core) if one.kind == "gap"]
+            ids += [one.record_id for one in await deliver_all(core) if one.kind == "gap"]
         (tmp_path / "lamppost.db").write_bytes(b"lost")
     assert len(set(downlinks)) == len(downlinks)
     assert len(set(ids)) == len(ids) == 6

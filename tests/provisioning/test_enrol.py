@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from gateway.identity.nodes import read_node
-from gateway.tables import TABLES
+from gateway.tables import FORMAT, TABLES
 from lamppost.cli import main
 from provisioning.enrol import EnrolError, enrol
 from provisioning.identity import Identity
@@ -69,7 +69,7 @@ def test_renewal_keeps_the_name_and_changes_key_and_epoch(tmp_path: Path) -> Non
 def test_renewed_epoch_is_above_what_the_gateway_has_heard(tmp_path: Path) -> None:
     made = enrol(tmp_path)
     with closing(sqlite3.connect(tmp_path / "lamppost.db")) as database:
-        database.executescript(TABLES)
+        database.executescript(f"{TABLES} PRAGMA user_version = {FORMAT};")
         database.execute("INSERT INTO sessions VALUES (?, 40, 1, x'00', 0, 1, 0)", (made.id,))
         database.execute("INSERT INTO sequences VALUES (?, 41, 0, x'', x'')", (made.id,))
         database.commit()

@@ -1,0 +1,272 @@
+"""How a report is kept in a page: some fifty bytes, names by their place in the page's table.
+
+    u16 node   u32 milliseconds from the page's time to its storing   u8 flags   u8 kind   f64 measured at
+    u16 count of readings
+    the id: 2 x u32 (epoch, sequence), or 16 bytes of hash, or u16 length and text
+    u32 boot, u8 quality, f64 not before (NaN: none): while the time is pending, if its flag is set
+    f64 error of the time, u16 subject, 2 x u32 epoch and sequence beside a text: each if its flag is set
+    readings: u16 quantity, u16 unit (65,535: none), u8 tag, value, then sum and time if the tag says so
+
+Knows nothing of pages beside the table of names. Source of the fields: gateway/reading.py.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import get_args
+
+from gateway.reading import Assurance, Kind, Pending, Reading, Report, TimeQuality, Value
+
+_HEAD = struct.Struct("<HIBBdH")
+_READING = struct.Struct("<HHB")
+_FLOAT = struct.Struct("<HHBd")
+_NUMBERS = struct.Struct("<II")
+_F64 = struct.Struct("<d")
+_I64 = struct.Struct("<q")
+_U16 = struct.Struct("<H")
+_MS = struct.Struct("<I")
+
+QUALITIES: tuple[TimeQuality, ...] = get_args(TimeQuality)
+ASSURANCES: tuple[Assurance, ...] = get_args(Assurance)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_QUALITY_CODES = {name: code for code, name in enumerate(QUALITIES)}
+_ASSURANCE_CODES = {name: code << 2 for code, name in enumerate(ASSURANCES)}
+_KIND_CODES = {name: code for code, name in enumerate(KINDS)}
+
+_NUMBERED, _HASHED, _TEXT = 0x00, 0x10, 0x20  # the form of the id
+_FORM = 0x30
+_HAS_ERROR, _HAS_SUBJECT = 0x40, 0x80
+_HAS_NUMBERS, _HAS_PENDING = 0x08, 0x10  # in the kind
+_PENDING = struct.Struct("<IBd")
+_NO_UNIT = 0xFFFF
+_NONE, _REAL, _WHOLE, _TRUE, _FALSE, _STRING, _BYTES, _HUGE = range(8)
+_HAS_TOTAL, _HAS_TIME = 0x08, 0x10
+_HASH_BYTES = 16
+_MOST_MS = 0xFFFFFFFF
+
+
+class Names:
+    """The table of one page: each name once."""
+
+    __slots__ = ("places", "size")
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.size = 0  # bytes in the page, separators included
+
+    def place(self, name: str) -> int:
+        """Where `name` is. Raises ValueError for a name that no table can hold."""
+        found = self.places.get(name)
+        if found is None:
+            if "\0" in name:
+                raise ValueError("a name holds NUL")
+            found = self.places[name] = len(self.places)
+            self.size += len(name.encode()) + 1
+        return found
+
+
+def encode(report: Report, names: Names, stored_ms: int) -> bytes:
+    """The bytes of `report`. Raises ValueError for what no report can be."""
+    places = names.places
+    node_at = places.get(report.node)
+    if node_at is None:
+        node_at = names.place(report.node)
+    form, identity = _identity(report)
+    flags = _QUALITY_CODES[report.time_quality] | _ASSURANCE_CODES[report.assurance] | form
+    kind = _KIND_CODES[report.kind]
+    more = b""
+    if report.pending is not None:
+        kind |= _HAS_PENDING
+        more = _pending(report.pending)
+    if report.time_error_s is not None:
+        flags |= _HAS_ERROR
+        more += _F64.pack(report.time_error_s)
+    if report.subject is not None:
+        flags |= _HAS_SUBJECT
+        more += _U16.pack(names.place(report.subject))
+    if form != _NUMBERED and report.epoch is not None and report.seq is not None:
+        kind |= _HAS_NUMBERS
+        more += _NUMBERS.pack(report.epoch, report.seq)
+    readings = report.readings
+    if len(readings) == 1:
+        more += _reading(readings[0], names)
+    elif readings:
+        more += b"".join([_reading(one, names) for one in readings])
+    head = _HEAD.pack(node_at, min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings))
+    return head + identity + more
+
+
+def _pending(pending: Pending) -> bytes:
+    not_before_s = math.nan if pending.not_before_s is None else pending.not_before_s
+    return _PENDING.pack(pending.boot, _QUALITY_CODES[pending.quality], not_before_s)
+
+
+def _identity(report: Report) -> tuple[int, bytes]:
+    record_id, node, seq = report.record_id, report.node, report.seq
+    if seq is not None and report.epoch is not None and record_id == f"{node}/{report.epoch}/{seq}":
+        return _NUMBERED, _NUMBERS.pack(report.epoch, seq)
+    at = len(node)
+    if len(record_id) == at + 3 + 2 * _HASH_BYTES and record_id[at : at + 3] == "/h/" and record_id.startswith(node):
+        try:
+            digest = bytes.fromhex(record_id[at + 3 :])
+        except ValueError:
+            digest = b""
+        if digest.hex() == record_id[at + 3 :]:
+            return _HASHED, digest
+    text = record_id.encode()
+    return _TEXT, _U16.pack(len(text)) + text
+
+
+def _reading(reading: Reading, names: Names) -> bytes:
+    places = names.places
+    unit = _NO_UNIT if reading.unit is None else places.get(reading.unit)
+    if unit is None:
+        unit = names.place(reading.unit or "")
+    quantity = places.get(reading.quantity)
+    if quantity is None:
+        quantity = names.place(reading.quantity)
+    if type(reading.value) is float and reading.total is None and reading.at_s is None:
+        return _FLOAT.pack(quantity, unit, _REAL, reading.value)
+    tag, value = _value(reading.value)
+    if reading.total is not None:
+        tag |= _HAS_TOTAL
+        total_tag, total = _value(reading.total)
+        value += bytes((total_tag,)) + total
+    if reading.at_s is not None:
+        tag |= _HAS_TIME
+        value += _F64.pack(reading.at_s)
+    return _READING.pack(quantity, unit, tag) + value
+
+
+def _value(value: Value) -> tuple[int, bytes]:
+    if value is None:
+        return _NONE, b""
+    if isinstance(value, bool):
+        return (_TRUE if value else _FALSE), b""
+    if isinstance(value, int):
+        if -(1 << 63) <= value < 1 << 63:
+            return _WHOLE, _I64.pack(value)
+        return _HUGE, _sized(str(value).encode())
+    if isinstance(value, float):
+        return _REAL, _F64.pack(value)
+    if isinstance(value, str):
+        return _STRING, _sized(value.encode())
+    return _BYTES, _sized(value)
+
+
+def _sized(data: bytes) -> bytes:
+    return _U16.pack(len(data)) + data
+
+
+def stored_ms(payload: bytes, at: int = 0) -> int:
+    """Milliseconds from the page's time to the storing of this record."""
+    return int(_MS.unpack_from(payload, at + 2)[0])
+
+
+def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
+    """(place of the node, first 64 bits of the hash) of a record whose id is a hash; None for any other."""
+    if payload[at + 6] & _FORM != _HASHED:
+        return None
+    return payload[at] | payload[at + 1] << 8, int.from_bytes(payload[at + 18 : at + 26], "little")
+
+
+def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
+    """The report that `encode` made these bytes of. Raises ValueError, IndexError or struct.error for other bytes."""
+    node_at, _, flags, kind, measured_at_s, count = _HEAD.unpack_from(payload, at)
+    at += _HEAD.size
+    node = names[node_at]
+    epoch: int | None = None
+    seq: int | None = None
+    form = flags & _FORM
+    if form == _HASHED:
+        record_id = f"{node}/h/{payload[at : at + _HASH_BYTES].hex()}"
+        at += _HASH_BYTES
+    elif form == _NUMBERED:
+        epoch, seq = _NUMBERS.unpack_from(payload, at)
+        record_id = f"{node}/{epoch}/{seq}"
+        at += _NUMBERS.size
+    else:
+        record_id, at = _text(payload, at)
+    error_s: float | None = None
+    subject: str | None = None
+    pending: Pending | None = None
+    if kind & _HAS_PENDING:
+        boot, quality, not_before_s = _PENDING.unpack_from(payload, at)
+        pending = Pending(boot, QUALITIES[quality], None if math.isnan(not_before_s) else not_before_s)
+        at += _PENDING.size
+    if flags & _HAS_ERROR:
+        (error_s,) = _F64.unpack_from(payload, at)
+        at += 8
+    if flags & _HAS_SUBJECT:
+        subject = names[_U16.unpack_from(payload, at)[0]]
+        at += 2
+    if kind & _HAS_NUMBERS:
+        epoch, seq = _NUMBERS.unpack_from(payload, at)
+        at += _NUMBERS.size
+    if count == 1:
+        readings: tuple[Reading, ...] = (_read_reading(payload, at, names)[0],)
+    else:
+        listed = []
+        for _ in range(count):
+            reading, at = _read_reading(payload, at, names)
+            listed.append(reading)
+        readings = tuple(listed)
+    return Report(
+        node=node,
+        record_id=record_id,
+        measured_at_s=measured_at_s,
+        readings=readings,
+        epoch=epoch,
+        seq=seq,
+        time_quality=QUALITIES[flags & 3],
+        time_error_s=error_s,
+        assurance=ASSURANCES[flags >> 2 & 3],
+        kind=KINDS[kind & 7],
+        subject=subject,
+        pending=pending,
+    )
+
+
+def _read_reading(payload: bytes, at: int, names: list[str]) -> tuple[Reading, int]:
+    quantity, unit, tag = _READING.unpack_from(payload, at)
+    value: Value
+    if tag == _REAL:
+        value = _F64.unpack_from(payload, at + 5)[0]
+        return Reading(quantity=names[quantity], value=value, unit=None if unit == _NO_UNIT else names[unit]), at + 13
+    value, at = _read_value(payload, at + 5, tag & 7)
+    total: float | None = None
+    at_s: float | None = None
+    if tag & _HAS_TOTAL:
+        number, at = _read_value(payload, at + 1, payload[at])
+        if isinstance(number, (int, float)):
+            total = number
+    if tag & _HAS_TIME:
+        (at_s,) = _F64.unpack_from(payload, at)
+        at += 8
+    made = Reading(
+        quantity=names[quantity], value=value, unit=None if unit == _NO_UNIT else names[unit], total=total, at_s=at_s
+    )
+    return made, at
+
+
+def _read_value(payload: bytes, at: int, tag: int) -> tuple[Value, int]:
+    if tag == _NONE:
+        return None, at
+    if tag == _REAL:
+        return _F64.unpack_from(payload, at)[0], at + 8
+    if tag == _WHOLE:
+        return _I64.unpack_from(payload, at)[0], at + 8
+    if tag in (_TRUE, _FALSE):
+        return tag == _TRUE, at
+    if tag == _BYTES:
+        (length,) = _U16.unpack_from(payload, at)
+        return payload[at + 2 : at + 2 + length], at + 2 + length
+    text, at = _text(payload, at)
+    return (int(text) if tag == _HUGE else text), at
+
+
+def _text(payload: bytes, at: int) -> tuple[str, int]:
+    (length,) = _U16.unpack_from(payload, at)
+    end = at + 2 + length
+    return payload[at + 2 : end].decode(), end

@@ -1,0 +1,105 @@
+"""Which record ids of third-party devices were here before: the newest few hundred thousand, in a few megabytes.
+
+An id is known by 64 bits of a hash. They stand in tables of a fixed size, the newest ids in the newest table; when that
+is full the oldest one goes. Nothing of it is saved: it is read again from the newest segments of the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from array import array
+
+_BITS = 18
+_MOST = int((1 << _BITS) * 0.7)
+_TABLES = 3
+_U64 = (1 << 64) - 1
+_SALTS = 16_384
+
+
+class _Table:
+    """Open addressing. The multiplier is secret: a device must not be able to choose where its ids lie."""
+
+    __slots__ = ("count", "slots")
+
+    def __init__(self) -> None:
+        self.slots = array("Q", bytes(8 << _BITS))
+        self.count = 0
+
+
+class Heard:
+    """Ids of committed records, and those of the commit in the making."""
+
+    def __init__(self) -> None:
+        self._tables = [_Table()]
+        self._multiplier = secrets.randbits(64) | 1
+        self._pending: dict[int, None] = {}
+        self._salts: dict[str, int] = {}
+
+    def mark_of(self, device: str, digest: int) -> int:
+        """What stands for an id of `device`. `digest`: 64 bits of the id's hash."""
+        salt = self._salts.get(device)
+        if salt is None:
+            if len(self._salts) >= _SALTS:
+                self._salts.clear()
+            salt = int.from_bytes(hashlib.blake2b(device.encode(), digest_size=8).digest(), "little")
+            self._salts[device] = salt
+        return (salt ^ digest) or 1
+
+    def __contains__(self, mark: int) -> bool:
+        if mark in self._pending:
+            return True
+        start = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        for table in self._tables:
+            slots, at = table.slots, start
+            while found := slots[at]:
+                if found == mark:
+                    return True
+                at = (at + 1) & ((1 << _BITS) - 1)
+        return False
+
+    def add(self, mark: int) -> None:
+        """Note an id of the commit in the making."""
+        self._pending[mark] = None
+
+    def keep(self) -> None:
+        """The commit holds."""
+        for mark in self._pending:
+            self.insert(mark)
+        self._pending.clear()
+
+    def forget(self) -> None:
+        """The commit failed."""
+        self._pending.clear()
+
+    def insert(self, mark: int) -> None:
+        """Note an id that is on disk."""
+        newest = self._tables[-1]
+        if newest.count >= _MOST:
+            newest = _Table()
+            self._tables = [*self._tables[1 - _TABLES :], newest]
+        at = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        slots = newest.slots
+        while slots[at]:
+            if slots[at] == mark:
+                return
+            at = (at + 1) & ((1 << _BITS) - 1)
+        slots[at] = mark
+        newest.count += 1
+
+
+def id_mark(heard: Heard, device: str, record_id: str) -> int:
+    """What stands for the record id of a device: part of its hash if it is one, else a hash of it."""
+    tail = record_id.removeprefix(f"{device}/h/")
+    if len(tail) == 32 and len(tail) != len(record_id):
+        return heard.mark_of(device, int.from_bytes(bytes.fromhex(tail[:16]), "little"))
+    return heard.mark_of(device, _hashed(record_id.encode()))
+
+
+def content_mark(mark: int, digest: bytes) -> int:
+    """What stands for an id together with what it said."""
+    return _hashed(mark.to_bytes(8, "little") + digest) or 1
+
+
+def _hashed(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

@@ -1,0 +1,241 @@
+"""Tables and record log as one: what a commit puts into both, and what a start makes of them.
+
+A change of the tables goes into the log's commit and, uncommitted, into the database; a checkpoint now and then commits
+the database together with the position in the log that it covers. A start opens the checkpoint and does again what the
+log says after it. All of it belongs to the commit thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.database import Database, make_durable_dir
+from gateway.outbox.carry_over import carry_over
+from gateway.outbox.entries import State, Transaction, recall, replay
+from gateway.outbox.files import Files
+from gateway.outbox.frame import Frame
+from gateway.outbox.ledger import Ledger
+from gateway.outbox.log import FOLDER, Log, Position
+from gateway.outbox.reader import Reader
+from gateway.outbox.reclaim import reclaim
+from gateway.store_errors import StoreDamaged, StoreFailed, StoreFull, translated
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_CHECKPOINT_S = 900.0
+_HISTORY = 2  # full segments that are kept, and read at a start, for the ids they hold
+
+
+class Vault:
+    """The disk of one gateway. `state` is as of the commit in the making, `Published` as of the last one."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        files: Files,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        segment_bytes: int | None = None,
+    ) -> None:
+        self._database = Database(data_dir)
+        self._folder = data_dir / FOLDER
+        self.files = files
+        self.log = Log(self._folder, files, segment_bytes=segment_bytes)
+        self.state = State()
+        self.reader = Reader(self.log, self.state.moved)
+        self.published = Ledger()
+        self.damaged = 0  # records that the start found missing
+        self._tx: Transaction | None = None
+        self._clock_s = clock_s
+        self._since_bytes = 0
+        self._since_s = clock_s()
+        self._is_short = False
+        self._has_made_room = False
+        self.commits = 0
+        self.bytes_written = 0
+
+    @property
+    def notices(self) -> list[str]:
+        return self._database.notices
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        return self._database.writer
+
+    def mark_damaged(self, reason: str) -> None:
+        """Let the next start set the database aside."""
+        self._database.mark_damaged(reason)
+
+    # Start and end
+
+    def open(self) -> None:
+        """Lock, open, carry over, do again. Raises StoreBusy, StoreNewer, StoreFull, StoreFailed."""
+        self._database.open()
+        try:
+            make_durable_dir(self._folder)
+            if self._database.is_old:
+                self._carry_over()
+            self.log.open()
+            self._load()
+        except (sqlite3.Error, OSError) as error:
+            failure = translated(error)
+            if isinstance(failure, StoreDamaged):
+                self.mark_damaged(str(failure))
+            raise failure from error
+        if self._database.is_new and self.log.segments:  # what the log says before this is not to be done again
+            self._checkpoint_if_possible()
+        self.log.reserve()
+        self.publish()
+
+    def _carry_over(self) -> None:
+        """From the first version: its records go into the log, and then the database says so in one commit."""
+        for name in self.files.names(self._folder):  # of a carry-over that was cut short
+            self.files.unlink(self._folder / name)
+        self.log.open()
+        carry_over(self.db, self.log, self.state)
+        self._save_checkpoint()
+        self.db.execute("COMMIT")
+        self.notices.append("the store of an older version was carried over")
+        self.log.close()
+        self.state = State()
+
+    def _load(self) -> None:
+        """The checkpoint, then what the log says after it. The database's transaction stays open."""
+        self.db.execute("BEGIN IMMEDIATE")
+        row = self.db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()
+        saved = json.loads(row[0]) if row else None
+        state = State()
+        if saved is not None:
+            state.ledger = Ledger.from_json(saved["ledger"])
+        position = Position(*saved["position"]) if saved else Position(0, 0, 0)
+        recall(self.log, position, state, history=_HISTORY)
+        # A database that was begun anew knows nothing of what the log says of the one before: only records count.
+        tables = None if saved is None and self.log.segments and self._database.is_new else self.db
+        self.log.least = state.ledger.ends[:]
+        self.damaged = replay(self.log, position, tables, state)
+        self.state.ledger, self.state.heard = state.ledger, state.heard
+        self.state.moved.places[:] = state.moved.places
+
+    def close(self) -> None:
+        """Leave a checkpoint, so that the next start has nothing to do again."""
+        try:
+            if self.log.segments or self._since_bytes:
+                self.roll_back()
+                self.checkpoint()
+        except (sqlite3.Error, OSError, StoreFull, StoreFailed) as error:
+            log.warning("no checkpoint at the end (%s); the next start reads more of the log", error)
+        finally:
+            self.log.close()
+            self._database.close()
+
+    # A commit
+
+    def begin(self) -> Transaction:
+        """An empty commit."""
+        self._tx = Transaction(self.db, self.state, self.log.frame(), number=self.commits)
+        return self._tx
+
+    def commit(self) -> None:
+        """All of it is on disk when this returns. Raises OSError, StoreFull; then `roll_back`."""
+        tx = self._tx
+        assert tx is not None
+        if tx.frame.page_count:
+            self._require_room(tx.frame)
+            try:
+                written = self.log.commit(tx.frame)
+            except OSError as error:
+                self._is_short = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                raise
+            self._since_bytes += written
+            self.bytes_written += written
+            self.commits += 1
+        if tx.has_savepoint:
+            self.db.execute("RELEASE commit_in_the_making")
+        self._tx = None
+        self.state.heard.keep()
+        self.publish()
+        if self._since_bytes >= self.log.segment_bytes or self._clock_s() - self._since_s >= _CHECKPOINT_S:
+            self._checkpoint_if_possible()
+
+    def roll_back(self) -> None:
+        """State and tables say again what the last commit said."""
+        tx, self._tx = self._tx, None
+        if tx is None:
+            return
+        self.state.ledger.restore(self.published.copy())
+        self.state.heard.forget()
+        if tx.has_savepoint and self.db.in_transaction:
+            self.db.execute("ROLLBACK TO commit_in_the_making")
+            self.db.execute("RELEASE commit_in_the_making")
+        elif not self.db.in_transaction:  # SQLite gave up all of it
+            self._load()
+        if self._is_short:
+            self._is_short = False
+            self._make_room()
+
+    def publish(self) -> None:
+        """Let readers see what is committed."""
+        self.published = self.state.ledger.copy()
+
+    def _require_room(self, frame: Frame) -> None:
+        """Records may not take the file that is kept for noting deliveries on a full disk. Raises StoreFull."""
+        if frame.began_at == tuple(frame.next) or self.log.has_room(frame.page_count) or self.log.grow():
+            return
+        self._is_short = True
+        raise StoreFull("the disk is full; free some space, readings wait at the nodes meanwhile")
+
+    def _make_room(self) -> None:
+        """What was delivered since the last checkpoint may free segments."""
+        before = self.log.bytes_on_disk
+        if self._since_bytes:
+            self._checkpoint_if_possible()
+        self._has_made_room = self.log.bytes_on_disk < before
+
+    def has_made_room(self) -> bool:
+        """Whether a commit that failed for want of room is worth another try; once."""
+        made, self._has_made_room = self._has_made_room, False
+        return made
+
+    # Checkpoints
+
+    def _checkpoint_if_possible(self) -> None:
+        try:
+            self.checkpoint()
+        except (sqlite3.Error, OSError) as error:
+            log.warning("no checkpoint could be made (%s); tried again later", error)
+            self._since_bytes = 0
+            if not self.db.in_transaction:
+                self._load()
+
+    def checkpoint(self) -> None:
+        """The database is as of now. Segments that nobody needs any more are free after it."""
+        self._save_checkpoint()
+        self.log.clear_room()
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN IMMEDIATE")
+        self._since_bytes, self._since_s = 0, self._clock_s()
+        reclaim(self.log, self.state, self.reader, history=_HISTORY)
+        self.log.reserve()
+
+    def _save_checkpoint(self) -> None:
+        if not self.db.in_transaction:
+            self.db.execute("BEGIN IMMEDIATE")
+        saved = json.dumps(
+            {"position": self.log.position, "ledger": self.state.ledger.to_json()}, separators=(",", ":")
+        )
+        self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('checkpoint', ?)", (saved,))
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `query` on what was last committed. Raises StoreError."""
+        try:
+            return query(self.db)
+        except sqlite3.Error as error:
+            raise translated(error) from error

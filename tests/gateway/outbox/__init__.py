@@ -1,0 +1,1 @@
+"""Tests of the record log and of what is built on it."""
