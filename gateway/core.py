@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway import gaps
 from gateway.clock import RELEASED_AT_S, ClockTrust
+from gateway.config import EdgeConfig
+from gateway.config_edge import GroupConfig
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices
-from gateway.edge import Edge
+from gateway.edge import acknowledgement
+from gateway.edge.engine import Change, Edge
+from gateway.edge.groups import GroupError, GroupFile, Groups, merged
+from gateway.edge.privacy import Privacy, load_key
 from gateway.floors import Floors
 from gateway.identity.nodes import Nodes
 from gateway.identity.sessions import Sessions
@@ -54,20 +60,28 @@ class Core:
         self.numbering = Numbering(gateway_id)
         self.ledger = Ledger(cities, now_s=clock.now_s)
         self.notices: list[str] = []
+        self._data_dir = data_dir
+        self._group_file = GroupFile(data_dir)
 
-    def assemble(self, data_dir: Path, downlink_start: int, *, window_s: int, limits: Limits) -> None:
+    def assemble(
+        self, data_dir: Path, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits
+    ) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
         bounds = Bounds(self.ledger, limits, data_dir=data_dir, clock=self.clock, put_gap=self._put_gap)
         self.outbox = Outbox(self.store, self.ledger, bounds)
         self.sequences = Sequences()
         self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
-        self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
+        self._privacy_key = load_key(data_dir)
+        self._edge_config, self._configured_groups = edge, groups
+        known = self._known_groups()
+        self.privacy = self._privacy(known)
+        self.edge = Edge(edge, known, self.privacy, self.counters)
         uplinks = Uplinks(
             sessions=self.sessions,
             sequences=self.sequences,
             clock=self.clock,
             counters=self.counters,
-            put_report=self._put_accepted,
+            put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(report)),
             put_gap=self._put_gap,
         )
         devices = Devices(
@@ -75,6 +89,7 @@ class Core:
             numbering=self.numbering,
             clock=self.clock,
             counters=self.counters,
+            censor=lambda node, readings: self.privacy.readings(node, readings),
             put_report=self._put_accepted,
         )
         self.intake = Intake(
@@ -92,14 +107,71 @@ class Core:
     async def _tell_windows(self) -> None:
         while True:
             await asyncio.sleep(_EDGE_EVERY_S)
+            if self._group_file.stamp() != self._groups_stamp:
+                await self.reload_edge(self._edge_config, self._configured_groups)
+            await self.take_acknowledgements()
             await self.tell_windows()
 
     async def tell_windows(self) -> None:
-        """Store the records of windows that are over. On a full disk they wait."""
+        """Store the records of windows that are over, and what else time brings. On a full disk they wait."""
         try:
-            await self.store.write(self.edge.tick)
+            await self.store.write(self._tick)
         except StoreError as error:
             log.debug("windows wait: %s", error)
+
+    async def take_acknowledgements(self) -> None:
+        """Take up what operators have acknowledged. On a full disk it waits."""
+        for path, note in acknowledgement.waiting(self._data_dir):
+            try:
+                is_taken = await self.store.write(partial(self._acknowledge, note=note))
+            except StoreError as error:
+                log.debug("acknowledgements wait: %s", error)
+                return
+            path.unlink(missing_ok=True)
+            words = "acknowledged" if is_taken else "not raised, or acknowledged before"
+            log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
+
+    async def reload_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
+        """Go on under these settings, with groups read anew. Nothing that is held or stored is lost."""
+        self._edge_config, self._configured_groups = edge, groups
+        known = self._known_groups()
+        privacy = self._privacy(known)
+
+        def change(tx: sqlite3.Connection) -> None:
+            self.edge.reconfigure(tx, edge, known, privacy)
+            self.privacy = privacy
+
+        try:
+            await self.store.write(change)
+        except StoreError as error:
+            self._groups_stamp = (-1, -1)  # tried again within a second
+            log.warning("the edge goes on under its old settings: %s", error)
+
+    def on_alarm(self, listener: Callable[[Sequence[Change]], None]) -> None:
+        """Call `listener` in the event loop with the steps of alarms, once they are on disk."""
+
+        def tell() -> None:
+            changes = self.edge.committed()
+            if changes:
+                listener(changes)
+
+        self.store.on_commit(tell)
+
+    def _known_groups(self) -> Groups:
+        self._groups_stamp = self._group_file.stamp()
+        try:
+            made = self._group_file.read()
+        except GroupError as error:
+            log.error("groups made by command are left out: %s", error)
+            made = {}
+        return Groups(merged(self._configured_groups, made), label_of=self._label_of)
+
+    def _label_of(self, node: str) -> str | None:
+        known = self.nodes.by_id.get(node)
+        return known.alias if known else None
+
+    def _privacy(self, groups: Groups) -> Privacy:
+        return Privacy(self._edge_config.privacy, groups, key=self._privacy_key, count=self.counters.add)
 
     def reload_nodes(self) -> None:
         """Read the folder of enrolled nodes again."""
@@ -137,8 +209,26 @@ class Core:
             ) from error
 
     def _put_accepted(self, tx: sqlite3.Connection, report: Report) -> None:
-        self.outbox.put(tx, report, is_produced=False, now_s=self.clock.now_s())
-        self.edge.add(tx, report)
+        """Store what is to go on, let the edge see all of it, store what that causes. Privacy comes before this."""
+        now_s = self.clock.now_s()
+        outcome = self.edge.add(tx, report, now_s=now_s)
+        if outcome.forward is not None:
+            self.outbox.put(tx, outcome.forward, is_produced=False, now_s=now_s)
+        self._put_all(tx, outcome.produced)
+
+    def _tick(self, tx: sqlite3.Connection) -> int:
+        made = self.edge.tick(tx, now_s=self.clock.now_s())
+        self._put_all(tx, made)
+        return len(made)
+
+    def _acknowledge(self, tx: sqlite3.Connection, note: acknowledgement.Acknowledgement) -> bool:
+        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=self.clock.now_s())
+        self._put_all(tx, made or [])
+        return made is not None
+
+    def _put_all(self, tx: sqlite3.Connection, reports: Sequence[Report]) -> None:
+        for report in reports:
+            self._put_own(tx, report)
 
     def _put_own(self, tx: sqlite3.Connection, report: Report) -> None:
         self.outbox.put(tx, self.numbering.number(tx, report), is_produced=True, now_s=self.clock.now_s())
@@ -160,8 +250,7 @@ class Core:
             time_error_s=0.125,
         )
         numbered = self.numbering.number(tx, report)
-        self.outbox.put(tx, numbered, is_produced=False, now_s=self.clock.now_s())
-        self.edge.add(tx, numbered)
+        self._put_accepted(tx, self.privacy.apply(numbered))
         return numbered.record_id
 
 
@@ -197,6 +286,8 @@ async def open_core(
     gateway_id: str,
     cities: Sequence[str],
     window_s: int = 60,
+    edge: EdgeConfig | None = None,
+    groups: Sequence[GroupConfig] = (),
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
     commit_window_s: float = 0.02,
@@ -204,7 +295,8 @@ async def open_core(
     """Open the gateway's disk.
 
     cities           names of the configured platforms; one that is new gets what is stored
-    window_s         length of the edge's windows, 0 for none
+    window_s         length of the edge's windows, 0 for none; unused with `edge`
+    edge, groups     what [edge] and [[group]] of gateway.toml say
     limits           bounds of the outbox
     commit_window_s  how long a change waits for company in its commit
     Raises           StoreBusy, StoreNewer, StoreFull, StoreFailed
@@ -215,5 +307,12 @@ async def open_core(
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
-        core.assemble(data_dir, downlink_start, window_s=window_s, limits=limits or Limits())
+        core.assemble(
+            data_dir,
+            downlink_start,
+            edge=edge or EdgeConfig(window_s=window_s),
+            groups=groups,
+            limits=limits or Limits(),
+        )
+        await store.write_alone(core.edge.begin)
         yield core

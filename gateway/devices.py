@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -52,7 +52,11 @@ class Message:
 
 
 class Devices:
-    """Takes messages in the commit thread. `put_report` stores a record that is not the gateway's own."""
+    """Takes messages in the commit thread.
+
+    censor      leaves of a device's readings what may be stored; before they get an identity, which is a hash of them
+    put_report  stores a record that is not the gateway's own
+    """
 
     def __init__(
         self,
@@ -61,12 +65,14 @@ class Devices:
         numbering: Numbering,
         clock: ClockTrust,
         counters: Counters,
+        censor: Callable[[str, Sequence[Reading]], Sequence[Reading]],
         put_report: Callable[[sqlite3.Connection, Report], None],
     ) -> None:
         self._nodes = nodes
         self._numbering = numbering
         self._clock = clock
         self._counters = counters
+        self._censor = censor
         self._put_report = put_report
         self._added: dict[str, int] = {}
 
@@ -77,12 +83,23 @@ class Devices:
             self._check_device(device)
             records = decode(message.payload, message.content_type)
             own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
+            own = [kept for record in own for kept in self._censored(device, record)]
+            if not own:
+                return Taken(node=device)  # the privacy policy has left nothing of it
             self._admit(tx, device)
             reports = list(self._reports(tx, message, own))
         except SenmlError as error:
             return Taken(node=device, reason=f"senml_{error.reason}")
         stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
+
+    def _censored(self, device: str, record: Resolved) -> Iterator[Resolved]:
+        reading = Reading(quantity=record.name, value=record.value, unit=record.unit, total=record.total)
+        for kept in self._censor(device, (reading,)):
+            if kept is reading:
+                yield record
+            else:
+                yield replace(record, value=kept.value, unit=kept.unit, total=kept.total)
 
     def _check_device(self, device: str) -> None:
         if not _DEVICE.fullmatch(device):
