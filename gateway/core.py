@@ -22,7 +22,7 @@ from gateway.config import EdgeConfig
 from gateway.config_edge import GroupConfig
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
-from gateway.devices import Devices
+from gateway.devices import Devices, is_node_id
 from gateway.edge import acknowledgement
 from gateway.edge.engine import Change, Edge
 from gateway.edge.groups import GroupError, GroupFile, Groups, merged
@@ -60,6 +60,7 @@ class Core:
         self.numbering = Numbering(gateway_id)
         self.ledger = Ledger(cities, now_s=clock.now_s)
         self.notices: list[str] = []
+        self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
         self._data_dir = data_dir
         self._group_file = GroupFile(data_dir)
 
@@ -156,6 +157,22 @@ class Core:
                 listener(changes)
 
         self.store.on_commit(tell)
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send a message to who subscribed to it, south of us. Returns to how many it went."""
+        return sum(publish(topic, payload) for publish in self.publishers)
+
+    def is_admitted(self, node: str) -> bool:
+        """Whether what is said in this name is still taken: an id that we would have to have enrolled is."""
+        return node in self.nodes.by_id or not is_node_id(node)
+
+    def edge_warnings(self) -> list[str]:
+        """Names of groups that the settings use and nobody has made."""
+        edge = self._edge_config
+        patterns = [one for table in (edge.window, edge.report, edge.rule, edge.privacy) for one in table]
+        used = sorted({name for table in patterns for name in table.nodes})
+        unknown = self._known_groups().unknown(used)
+        return [f"edge: {name} is no group; make it with: lamppost group create" for name in unknown]
 
     def _known_groups(self) -> Groups:
         self._groups_stamp = self._group_file.stamp()

@@ -205,6 +205,11 @@ class Devices:
             )
 
 
+def is_node_id(name: str) -> bool:
+    """Whether this is, or begins with, the id of a node that must be enrolled to be heard."""
+    return _NODE_ID.match(name) is not None
+
+
 def _is_below(full: str, name: str) -> bool:
     return full.startswith(name) and full[len(name) : len(name) + 1] in tuple(_SEPARATORS)
 

@@ -25,6 +25,7 @@ from gateway.edge.windows import Windows
 from gateway.edge.withheld import Withheld, is_withheld
 from gateway.reading import Reading, Report
 
+Part = Windows | Rules | Exceptions | Withheld
 _AHEAD_S = 3600.0  # a device whose clock is further ahead does not know the time
 _CACHED = 50_000  # rows and plans in memory
 
@@ -69,12 +70,8 @@ class Edge:
         self._rules = Rules(config.rule, groups, self._counters.add, privacy.is_local)
         self._exceptions = Exceptions(config.report, groups)
         self._withheld = Withheld(config.withheld_every_s)
-        self._parts: tuple[Windows | Rules | Exceptions | Withheld, ...] = (
-            self._windows,
-            self._rules,
-            self._exceptions,
-            self._withheld,
-        )
+        parts: tuple[Part, ...] = (self._windows, self._rules, self._exceptions, self._withheld)
+        self._parts = parts
         self._owed: list[Report] = []
         self._is_swept = False
 

@@ -84,7 +84,7 @@ class Series:
     """All windows of one definition and subject.
 
     watermark_s  the newest time of a reading; one whose window ended more than the allowed lateness before is too late
-    floor_s      windows that end by then are over for good
+    floor_s      windows that begin by then are over for good
     idle_s       when nothing came for so long, all windows so far are over for good
     sessions     of a definition of sessions: its panes, in order of time; None until they are read
     """
@@ -98,7 +98,7 @@ class Series:
         self.subject = subject
         self.watermark_s = self.floor_s = -math.inf
         self.touched_s = 0.0
-        self.idle_s = max(_IDLE_S, definition.lateness_s)
+        self.idle_s = max(_IDLE_S, definition.lateness_s) + (definition.gap_s or definition.length_s)
         self.sessions: list[Pane] | None = None
         self.is_dirty = False
 

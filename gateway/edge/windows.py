@@ -92,7 +92,7 @@ class Windows:
         length_s = definition.gap_s or definition.length_s
         start_s = at_s if definition.gap_s else at_s // definition.slide_s * definition.slide_s
         end_s = start_s + length_s
-        if end_s + definition.lateness_s < series.watermark_s or end_s <= series.floor_s:
+        if end_s + definition.lateness_s < series.watermark_s or start_s <= series.floor_s:
             self._count("edge_too_late")
             return False
         if definition.gap_s:
@@ -139,7 +139,7 @@ class Windows:
         self._begin(tx)
         records = []
         due = [pane for pane in self._panes.opened(tx) if self._is_due(pane, now_s)]
-        due.sort(key=lambda pane: (pane.start_s, pane.definition.owner, pane.subject))
+        due.sort(key=lambda pane: (pane.window_end_s, pane.start_s, pane.subject, pane.definition.owner))
         for window in due:
             panes = self._panes_of(tx, window)
             touched_s = max((pane.touched_s for pane in panes), default=0.0)
