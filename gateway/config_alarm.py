@@ -77,6 +77,8 @@ class RuleConfig:
                 raise ConfigError(words, given[key], rule.format(f'kind = "{self.kind}"'))
 
     def _require_numbers(self) -> None:
+        if self.hold_s and self.kind in ("silent", "stuck", "jump"):
+            raise ConfigError("hold_s", self.hold_s, f'is not for kind = "{self.kind}"')
         if self.quantity is not None and not _QUANTITY.fullmatch(self.quantity):
             raise ConfigError("quantity", self.quantity, "must be the name of one quantity")
         if self.for_s is not None:

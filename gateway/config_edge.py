@@ -64,7 +64,7 @@ class WindowConfig:
     nodes: tuple[str, ...] = option('Which nodes: ids, labels, "group:<name>", "zone:<name>".', default=("*",))
     by: str = option('One window per "node", "group" or "zone".', default="node")
     stats: tuple[str, ...] = option(f"Of {', '.join(STATS)}.", default=("count", "mean", "min", "max"))
-    quantiles: tuple[float, ...] = option("Between 0 and 1, to half a percent of rank.", default=(), example=(0.5,))
+    quantiles: tuple[float, ...] = option("Between 0 and 1, to 1.5 percent of rank.", default=(), example=(0.5,))
     delay_s: int = option("Seconds after its end at which a window is told.", default=10)
     lateness_s: int = option("Seconds for which a late reading still makes a revised record.", default=_DAY_S)
 

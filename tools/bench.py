@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("tools.bench_mqtt", "tools.bench_intake")
+BENCHES = ("tools.bench_mqtt", "tools.bench_intake", "tools.bench_edge")
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ from gateway.reading import Reading, Report
 
 Part = Windows | Rules | Exceptions | Withheld
 _AHEAD_S = 3600.0  # a device whose clock is further ahead does not know the time
-_CACHED = 50_000  # rows and plans in memory
+_CACHED = 150_000  # rows and plans in memory, some 400 bytes each
 
 
 @dataclass(slots=True)
@@ -113,8 +113,10 @@ class Edge:
         self._is_moved = True
         step = step_of(record)
         if step is not None:
-            self._owed = [one for one in self._owed if not _is_same(step_of(one), step)]
-            self._rules.replay(tx, step)
+            others = [one for one in self._owed if not _is_same(step_of(one), step)]
+            if len(others) == len(self._owed):  # not of a reading: the clock or a person made it
+                others += self._rules.replay(tx, step)
+            self._owed = others
         elif record.kind == "window":
             self._windows.replay(tx, record)
         elif record.kind == "gap" and is_withheld(record):
@@ -185,6 +187,8 @@ class Edge:
         self._flushed += self._changes
         self._changes = []
         self._flush_parts(tx)
+        if sum(len(part) for part in self._parts) > _CACHED:
+            self._windows.shrink()
         if sum(len(part) for part in self._parts) > _CACHED:
             for part in self._parts:
                 part.forget()

@@ -67,6 +67,7 @@ class Rows(Generic[R]):
         if not row.is_dirty:
             row.is_dirty = True
             self._dirty.append(row)
+            self._known[row.key] = row
 
     def opened(self, tx: sqlite3.Connection) -> Iterator[R]:
         """Those that are open."""
@@ -105,6 +106,10 @@ class Rows(Generic[R]):
         for row in self._dirty:
             row.is_dirty = False
         self._dirty.clear()
+
+    def shrink(self) -> None:
+        """After a flush: let go of what is not open."""
+        self._known = {key: row for key, row in self._known.items() if row.is_open}
 
     def forget(self) -> None:
         """Memory is empty again; the table knows."""

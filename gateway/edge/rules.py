@@ -19,7 +19,7 @@ from gateway.edge.expression import Expression, ExpressionError, name_of
 from gateway.edge.groups import Groups
 from gateway.edge.pulse import Pulse
 from gateway.edge.rows import Key, Rows
-from gateway.reading import Reading, Report
+from gateway.reading import Reading, Report, exact_time_s
 
 _HEARD = 100_000
 _NOT_SHAPE = ("severity", "actions")  # changing these changes nothing about what is remembered
@@ -170,22 +170,29 @@ class Rules:
         return as_report(alarm, state, severity, at_s=at_s, value=None if hidden else alarm.value, **more)
 
     def tick(self, tx: sqlite3.Connection, now_s: float) -> list[Report]:
-        """What the clock alone decides: hold times, silence, rules that changed or are gone."""
+        """What the clock alone decides: hold times, silence, rules that changed or are gone.
+
+        Expressions of the node are judged anew after each step, so that replay can do the same after each record.
+        """
+        now_s = exact_time_s(now_s)  # as the records say it
         if self._has_silent:
             self._pulse.beat(tx, now_s)
         made: list[Report] = []
-        nodes = set()
         for alarm in sorted(self._alarms.opened(tx), key=lambda one: one.key):
             rule = self._rules.get(alarm.rule)
             if rule is None or rule.shape != alarm.shape:
-                made += self._retire(rule, alarm, now_s)
-                continue
-            steps = self._wait(rule, alarm, now_s)
-            made += steps
-            nodes |= {alarm.node} if steps else set()
-        for node in sorted(nodes):
-            for rule, alarm in self._plan(tx, node):
-                made += self._combine(tx, rule, alarm, now_s, now_s)
+                steps = self._retire(rule, alarm, now_s)
+            else:
+                steps = self._wait(rule, alarm, now_s)
+            for step in steps:
+                made += [step, *self._consequences(tx, alarm.node, now_s)]
+        return made
+
+    def _consequences(self, tx: sqlite3.Connection, node: str, at_s: float) -> list[Report]:
+        """What expressions make of a step that no reading of the node has caused."""
+        made: list[Report] = []
+        for rule, alarm in self._plan(tx, node):
+            made += self._combine(tx, rule, alarm, at_s, at_s)
         return made
 
     def _wait(self, rule: Rule, alarm: Alarm, now_s: float) -> list[Report]:
@@ -211,16 +218,21 @@ class Rules:
         self, tx: sqlite3.Connection, name: str, node: str, *, by: str, now_s: float
     ) -> list[Report] | None:
         """Somebody has seen it. None if it is not raised, or was acknowledged before."""
+        now_s = exact_time_s(now_s)
         alarm, rule = self._alarms.find(tx, (name, node, 0.0)), self._rules.get(name)
         if alarm is None or rule is None or alarm.phase != RAISED:
             return None
-        made = [self._step(rule, alarm, ACKNOWLEDGED, now_s, by=by)]
+        made = [self._step(rule, alarm, ACKNOWLEDGED, now_s, by=by), *self._consequences(tx, node, now_s)]
         if rule.config.latching and alarm.since_s is None:
-            made.append(self._step(rule, alarm, CLEARED, now_s))
+            made += [self._step(rule, alarm, CLEARED, now_s), *self._consequences(tx, node, now_s)]
         return made
 
-    def replay(self, tx: sqlite3.Connection, step: Step) -> None:
-        """A record says that this step was taken."""
+    def replay(self, tx: sqlite3.Connection, step: Step) -> list[Report]:
+        """A record says that this step was taken; the records that must follow it."""
+        self._take_step(tx, step)
+        return self._consequences(tx, step.node, step.at_s)
+
+    def _take_step(self, tx: sqlite3.Connection, step: Step) -> None:
         rule = self._rules.get(step.rule)
         alarm = self._alarms.find(tx, (step.rule, step.node, 0.0))
         if alarm is None:

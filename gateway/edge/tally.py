@@ -1,8 +1,9 @@
 """What is kept of the values of one quantity in one window: enough for every statistic, mergeable, bounded.
 
-Values may come in any order of time. Quantiles come from a t-digest of 100 centroids: the value given has a rank within
-0.005 of the one asked for (0.01 where panes of a sliding window are merged). It is fed in blocks of a fixed size, so
-that the state depends on the values and their order alone. Source: Dunning and Ertl, arXiv:1902.04023.
+Values may come in any order of time. Quantiles come from a t-digest of 300 centroids: the value given has a rank within
+RANK_ERROR of the one asked for (measured over normal, exponential, lognormal and clustered values; far less at the
+ends). It is fed in blocks of a fixed size, so that the state depends on the values and their order alone. Source:
+Dunning and Ertl, arXiv:1902.04023.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from typing import Any
 
 from fastdigest import TDigest
 
-RANK_ERROR = 0.005
-MERGED_RANK_ERROR = 0.01
+RANK_ERROR = 0.015
 _BLOCK = 64
-_CENTROIDS = 100
+_CENTROIDS = 300
 _SAMPLES = 512
 _PER_SECOND = {
     "m": "m/s",

@@ -235,6 +235,10 @@ class Windows:
         self._panes.flush(tx)
         self._series.flush(tx)
 
+    def shrink(self) -> None:
+        """After a flush: let go of windows that were told. No way of a value leads straight into them."""
+        self._panes.shrink()
+
     def forget(self) -> None:
         """Memory is empty again."""
         self._plans.clear()
