@@ -30,7 +30,7 @@ def _carry(tx: sqlite3.Connection) -> None:
         _insert(tx, "pane", length_s, subject, start_s, is_open, kept)
         seen = series.setdefault((subject, length_s), [start_s, touched_s])
         seen[:] = max(seen[0], start_s), max(seen[1], touched_s)
-    floors = tx.execute("SELECT subject, length_s, start_s + length_s FROM window_floors").fetchall()
+    floors = tx.execute("SELECT subject, length_s, start_s FROM window_floors").fetchall()
     floor_of = {(subject, length_s): floor_s for subject, length_s, floor_s in floors}
     for (subject, length_s), (watermark_s, touched_s) in series.items():
         kept = json.dumps([watermark_s, floor_of.get((subject, length_s), float("-inf")), touched_s])

@@ -58,7 +58,8 @@ class Edge:
         self._counters = counters
         self._changes: list[Change] = []
         self._flushed: list[Change] = []
-        self.raised: dict[tuple[str, str], str] = {}  # as of the last flush: phase by rule and node
+        self.raised: dict[tuple[str, str], str] = {}  # on disk: phase by rule and node
+        self._flushed_raised: dict[tuple[str, str], str] | None = None
         self._is_moved = True
         self._configure(config, groups, privacy)
 
@@ -182,7 +183,7 @@ class Edge:
     def flush(self, tx: sqlite3.Connection) -> None:
         """Write down what changed; the commit follows."""
         if self._changes or self._is_moved:
-            self.raised = self._rules.raised(tx)
+            self._flushed_raised = self._rules.raised(tx)
             self._is_moved = False
         self._flushed += self._changes
         self._changes = []
@@ -203,7 +204,7 @@ class Edge:
     def forget(self) -> None:
         """The commit failed: the table knows better."""
         self._changes, self._flushed, self._owed = [], [], []
-        self._is_moved = True
+        self._flushed_raised, self._is_moved = None, True
         for part in self._parts:
             part.forget()
 
@@ -217,7 +218,9 @@ class Edge:
         return self._rules.actions_of(rule)
 
     def committed(self) -> list[Change]:
-        """The alarm steps that the last commits have put on disk, once. After a commit, never during one."""
+        """The alarm steps that the last commit has put on disk, once. After a commit, before the next flush."""
+        if self._flushed_raised is not None:
+            self.raised, self._flushed_raised = self._flushed_raised, None
         done, self._flushed = self._flushed, []
         return done
 

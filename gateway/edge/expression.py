@@ -92,14 +92,13 @@ def check_rules(rules: Sequence[RuleConfig], actions: Sequence[str]) -> None:
                 known = f"known: {', '.join(actions)}" if actions else "there is no [[edge.action]]"
                 raise ConfigError(f"rule[{at}].actions", action, f"is no action; {known}")
         if rule.expression is not None:
-            earlier = names[:at]
             try:
-                used = Expression(rule.expression, earlier)
+                used = Expression(rule.expression, names)
             except ValueError as error:
                 raise ConfigError(f"rule[{at}].expression", rule.expression, str(error)) from None
-            later = [name for name in used.quantities if name in names]
+            later = [name for name in used.rules if name not in names[:at]]
             if later:
-                raise ConfigError(f"rule[{at}].expression", later[0], "is a rule further down; put that one first")
+                raise ConfigError(f"rule[{at}].expression", later[0], "is no rule further up; put that one first")
 
 
 def _compiled(text: str) -> cel.Program:
