@@ -82,7 +82,10 @@ def cost_s(windows: Sequence[WindowConfig], reports: Sequence[Report]) -> tuple[
     """CPU seconds per reading, and those of the checkpoints and records within."""
     groups, counters = Groups(), Counters()
     edge = Edge(
-        EdgeConfig(window_s=0, window=tuple(windows)), groups, Privacy((), groups, key=b"", count=counters.add), counters
+        EdgeConfig(window_s=0, window=tuple(windows)),
+        groups,
+        Privacy((), groups, key=b"", count=counters.add),
+        counters,
     )
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         edge.begin(db)
@@ -154,7 +157,9 @@ async def bench_reaction(data_dir: Path, frames: int) -> None:
     node.enrol(data_dir)
     edge = EdgeConfig(rule=(RULE,), action=ACTIONS)
     async with open_core(data_dir=data_dir, gateway_id="gw-1", cities=["city"], edge=edge) as core:  # nobody delivers
-        listener = IngestListener(core.intake, parse_endpoint("listen", f"mqtt://127.0.0.1:{free_port()}"), count=core.counters.add)
+        listener = IngestListener(
+            core.intake, parse_endpoint("listen", f"mqtt://127.0.0.1:{free_port()}"), count=core.counters.add
+        )
         async with listener, asyncio.TaskGroup() as tasks:
             actions = Actions(
                 ACTIONS,
@@ -218,7 +223,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--readings", type=int, default=200_000)
     parser.add_argument("--reports", type=int, default=200, help="frames of the reaction")
-    parser.add_argument("--dir", type=Path, default=None, help="folder on the disk to measure; default: a temporary one")
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="folder on the disk to measure; default: a temporary one"
+    )
     arguments = parser.parse_args()
     bench_windows(arguments.readings)
     use_mock_pins()
