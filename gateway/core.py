@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -206,6 +207,7 @@ class Core:
                 "heard": {node: asdict(heard) for node, heard in self.intake.heard.items()},
             },
             "cities": {city: asdict(waiting) for city, waiting in backlog.items()},
+            "alarms": dict(Counter(self.edge.raised.values())),
             "counters": self.counters.snapshot(),
         }
 
@@ -234,12 +236,13 @@ class Core:
         self._put_all(tx, outcome.produced)
 
     def _tick(self, tx: sqlite3.Connection) -> int:
-        made = self.edge.tick(tx, now_s=self.clock.now_s())
+        made = self.edge.tick(tx, now_s=self.clock.now_s(), is_trusted=self.clock.is_trusted)
         self._put_all(tx, made)
         return len(made)
 
     def _acknowledge(self, tx: sqlite3.Connection, note: acknowledgement.Acknowledgement) -> bool:
-        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=self.clock.now_s())
+        now_s, is_trusted = self.clock.now_s(), self.clock.is_trusted
+        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=now_s, is_trusted=is_trusted)
         self._put_all(tx, made or [])
         return made is not None
 

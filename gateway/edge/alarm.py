@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.edge.rows import Key
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Reading, Report, TimeQuality, exact_time_s
 
 NORMAL, RAISED, ACKNOWLEDGED = "normal", "raised", "acknowledged"
 CLEARED = "cleared"
@@ -25,6 +25,7 @@ class Alarm:
     seen_s    time of the newest reading that counted
     heard_s   when a report of the node was last stored
     before    what the rule compares the next reading with: value and time
+    is_sure   whether those times are of a trusted clock
     values    of an expression: the newest value and its time, by name
     """
 
@@ -32,6 +33,7 @@ class Alarm:
         "before",
         "heard_s",
         "is_dirty",
+        "is_sure",
         "is_watched",
         "n",
         "node",
@@ -59,6 +61,7 @@ class Alarm:
         self.unit: str | None = None
         self.values: dict[str, tuple[float, float]] = {}
         self.is_watched = False
+        self.is_sure = True
         self.is_dirty = False
 
     @property
@@ -74,14 +77,21 @@ class Alarm:
         """Whether the clock alone can change it, or it is raised."""
         return self.is_watched or self.is_raised or self.since_s is not None
 
+    def doubt(self, *, is_sure: bool) -> None:
+        """The clock that times come from is another one now: nothing that was noted can be compared with them."""
+        self.since_s, self.seen_s, self.before, self.is_sure = None, float("-inf"), None, is_sure
+        self.values.clear()
+
     def to_state(self) -> str:
         fields = [self.shape, self.phase, self.n, self.since_s, self.seen_s, self.heard_s, self.before]
-        return json.dumps([*fields, self.value, self.unit, self.values, self.is_watched], separators=(",", ":"))
+        return json.dumps(
+            [*fields, self.value, self.unit, self.values, self.is_watched, self.is_sure], separators=(",", ":")
+        )
 
     def take_state(self, state: str) -> None:
         self.shape, self.phase, self.n, self.since_s, self.seen_s, self.heard_s, before, *rest = json.loads(state)
         self.before = tuple(before) if before is not None else None
-        self.value, self.unit, values, self.is_watched = rest
+        self.value, self.unit, values, self.is_watched, self.is_sure = rest
         self.values = {name: (value, at_s) for name, (value, at_s) in values.items()}
 
 
@@ -97,7 +107,9 @@ class Step:
     at_s: float
 
 
-def as_report(alarm: Alarm, state: str, severity: str, *, at_s: float, value: float | None, **more: str) -> Report:
+def as_report(
+    alarm: Alarm, state: str, severity: str, quality: TimeQuality, *, at_s: float, value: float | None, **more: str
+) -> Report:
     """The record of one step.
 
     value  None if none made it, or it must stay here
@@ -114,6 +126,7 @@ def as_report(alarm: Alarm, state: str, severity: str, *, at_s: float, value: fl
         record_id="",
         measured_at_s=exact_time_s(at_s),
         readings=tuple(readings),
+        time_quality=quality,
         kind="alarm",
         subject=alarm.node,
     )

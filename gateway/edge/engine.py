@@ -102,10 +102,12 @@ class Edge:
         self._owed += self._take(tx, report, stored_at_s).produced
         self._is_moved = True
 
-    def tick(self, tx: sqlite3.Connection, *, now_s: float) -> list[Report]:
-        """The records that are due by now."""
-        owed, self._owed = self._owed, []
-        made = [*owed, *self._rules.tick(tx, now_s), *self._windows.tick(tx, now_s), *self._withheld.tick(tx, now_s)]
+    def tick(self, tx: sqlite3.Connection, *, now_s: float, is_trusted: bool = True) -> list[Report]:
+        """The records that are due by now. `is_trusted`: whether the clock that says so is."""
+        made, self._owed = self._owed, []
+        made += self._rules.tick(tx, now_s, is_trusted=is_trusted)
+        if is_trusted:
+            made += [*self._windows.tick(tx, now_s), *self._withheld.tick(tx, now_s)]
         self._note_changes(made)
         return made
 
@@ -116,7 +118,7 @@ class Edge:
         if step is not None:
             others = [one for one in self._owed if not _is_same(step_of(one), step)]
             if len(others) == len(self._owed):  # not of a reading: the clock or a person made it
-                others += self._rules.replay(tx, step)
+                others += self._rules.replay(tx, step, record.time_quality)
             self._owed = others
         elif record.kind == "window":
             self._windows.replay(tx, record)
@@ -124,10 +126,10 @@ class Edge:
             self._withheld.replay(tx, record)
 
     def acknowledge(
-        self, tx: sqlite3.Connection, rule: str, node: str, *, by: str, now_s: float
+        self, tx: sqlite3.Connection, rule: str, node: str, *, by: str, now_s: float, is_trusted: bool = True
     ) -> list[Report] | None:
         """Somebody has seen an alarm: the records of it; None if there is no such alarm to acknowledge."""
-        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s)
+        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, is_trusted=is_trusted)
         self._note_changes(made or [])
         return made
 
@@ -142,9 +144,12 @@ class Edge:
         forward = self._forward(tx, report, now_s)
         if report.kind not in ("telemetry", "alarm"):
             return Outcome(forward)
-        if report.time_quality == "bounded" or report.time_quality == "untrusted":
+        if report.time_quality == "bounded":
             self._counters.add("edge_no_point_in_time")
             return Outcome(forward)
+        if report.time_quality == "untrusted":  # in no window; but a rule must not wait for the time
+            self._counters.add("edge_no_point_in_time")
+            return Outcome(forward, self._rules.add(tx, report, report.readings, now_s=now_s))
         numbers = []
         has_local = self._privacy.has_local
         for reading in report.readings:

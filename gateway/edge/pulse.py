@@ -27,11 +27,11 @@ class Pulse:
             self._saved_s = self._alive_s
             self._is_read = True
             self._is_dirty = row is None
-        if now_s - self._alive_s > _PAUSE_S:
-            self.listening_s = now_s
+        if abs(now_s - self._alive_s) > _PAUSE_S:  # off, or the clock was set
+            self.listening_s = self._alive_s = now_s
             self._is_dirty = True
         self._alive_s = max(self._alive_s, now_s)
-        if now_s - self._saved_s >= _EVERY_S:
+        if abs(now_s - self._saved_s) >= _EVERY_S:
             self._is_dirty = True
 
     def flush(self, tx: sqlite3.Connection) -> None:

@@ -19,8 +19,9 @@ from gateway.edge.expression import Expression, ExpressionError, name_of
 from gateway.edge.groups import Groups
 from gateway.edge.pulse import Pulse
 from gateway.edge.rows import Key, Rows
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Reading, Report, TimeQuality, exact_time_s
 
+_AHEAD_S = 3600.0  # no reading is newer than the clock by more, unless that was set back since
 _HEARD = 100_000
 _NOT_SHAPE = ("severity", "actions")  # changing these changes nothing about what is remembered
 
@@ -54,6 +55,7 @@ class Rules:
         self._is_local = is_local
         self._alarms: Rows[Alarm] = Rows("alarm", self._parse)
         self._pulse = Pulse()
+        self._quality: TimeQuality = "good"  # of the times that are being judged
         self._plans: dict[str, list[tuple[Rule, Alarm]]] = {}
         self.heard: dict[str, float] = {}  # since this process began
         self._has_silent = any(one.kind == "silent" for one in configs)
@@ -68,11 +70,16 @@ class Rules:
             return []
         self.heard[report.node] = now_s
         self._pulse.beat(tx, now_s)
+        self._quality = report.time_quality
+        is_sure = report.time_quality != "untrusted"
         made: list[Report] = []
         newest_s = report.measured_at_s
         for rule, alarm in plan:
             if alarm.shape != rule.shape:
                 continue  # the next tick clears it, then the new rule begins
+            if alarm.is_sure is not is_sure or alarm.seen_s > now_s + _AHEAD_S:
+                alarm.doubt(is_sure=is_sure)
+                self._alarms.note(alarm)
             if rule.config.kind == "silent":
                 made += self._hear(rule, alarm, now_s)
             for reading in readings:
@@ -167,14 +174,17 @@ class Rules:
         severity = rule.config.severity if rule is not None else "info"
         quantity = rule.config.quantity if rule is not None else None
         hidden = quantity is None or state == ACKNOWLEDGED or "cause" in more or self._is_local(alarm.node, quantity)
-        return as_report(alarm, state, severity, at_s=at_s, value=None if hidden else alarm.value, **more)
+        return as_report(
+            alarm, state, severity, self._quality, at_s=at_s, value=None if hidden else alarm.value, **more
+        )
 
-    def tick(self, tx: sqlite3.Connection, now_s: float) -> list[Report]:
+    def tick(self, tx: sqlite3.Connection, now_s: float, *, is_trusted: bool) -> list[Report]:
         """What the clock alone decides: hold times, silence, rules that changed or are gone.
 
         Expressions of the node are judged anew after each step, so that replay can do the same after each record.
         """
         now_s = exact_time_s(now_s)  # as the records say it
+        self._quality = "good" if is_trusted else "untrusted"
         if self._has_silent:
             self._pulse.beat(tx, now_s)
         made: list[Report] = []
@@ -197,6 +207,7 @@ class Rules:
 
     def _wait(self, rule: Rule, alarm: Alarm, now_s: float) -> list[Report]:
         if rule.config.kind == "silent":
+            alarm.heard_s = min(alarm.heard_s, now_s)
             quiet_s = now_s - max(alarm.heard_s, self._pulse.listening_s)
             return self._apply(rule, alarm, True, now_s, now_s) if quiet_s > (rule.config.for_s or 0) else []
         if alarm.phase != NORMAL or alarm.since_s is None or not rule.config.hold_s:
@@ -215,10 +226,11 @@ class Rules:
         return made
 
     def acknowledge(
-        self, tx: sqlite3.Connection, name: str, node: str, *, by: str, now_s: float
+        self, tx: sqlite3.Connection, name: str, node: str, *, by: str, now_s: float, is_trusted: bool
     ) -> list[Report] | None:
         """Somebody has seen it. None if it is not raised, or was acknowledged before."""
         now_s = exact_time_s(now_s)
+        self._quality = "good" if is_trusted else "untrusted"
         alarm, rule = self._alarms.find(tx, (name, node, 0.0)), self._rules.get(name)
         if alarm is None or rule is None or alarm.phase != RAISED:
             return None
@@ -227,8 +239,9 @@ class Rules:
             made += [self._step(rule, alarm, CLEARED, now_s), *self._consequences(tx, node, now_s)]
         return made
 
-    def replay(self, tx: sqlite3.Connection, step: Step) -> list[Report]:
+    def replay(self, tx: sqlite3.Connection, step: Step, quality: TimeQuality) -> list[Report]:
         """A record says that this step was taken; the records that must follow it."""
+        self._quality = quality
         self._take_step(tx, step)
         return self._consequences(tx, step.node, step.at_s)
 

@@ -7,6 +7,7 @@ readings alone: the watermark of a series is the newest of them, never beyond th
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 
@@ -20,6 +21,7 @@ from gateway.reading import Report
 
 _QUIET_S = 3.0  # for a node that is sending its journal to come to an end
 _QUANTITIES = 64
+_AHEAD_S = 3600.0  # a watermark is never past the clock, unless the clock was set back since
 _SWEEP_S = 600.0
 
 
@@ -50,11 +52,11 @@ class Windows:
             plan = self._plan(tx, node, column, is_local=is_local)
         for slot in plan:
             series, pane = slot.series, slot.pane
-            if now_s - series.touched_s < series.idle_s and pane.is_hot and pane.start_s <= at_s < pane.end_s:
+            if abs(now_s - series.touched_s) < series.idle_s and pane.is_hot and pane.start_s <= at_s < pane.end_s:
                 mark_s = at_s if at_s < now_s else now_s
                 if mark_s > series.watermark_s:
                     series.watermark_s = mark_s
-                if series.watermark_s > pane.last_call_s:
+                if series.watermark_s > pane.last_call_s and not _is_ahead(series, now_s):
                     self._count("edge_too_late")
                     continue
                 slot.tally.add(at_s, value)
@@ -86,6 +88,9 @@ class Windows:
     def _place(self, tx: sqlite3.Connection, slot: Slot, at_s: float, value: float, now_s: float) -> bool:
         """Find or begin the pane, open its windows, and take the value in. False if it is left out, and counted."""
         series, definition = slot.series, slot.series.definition
+        if _is_ahead(series, now_s):
+            series.watermark_s = series.floor_s = -math.inf
+            series.touched_s = now_s
         if series.touched_s and now_s - series.touched_s >= series.idle_s:
             series.floor_s = max(series.floor_s, series.watermark_s)
         series.watermark_s = max(series.watermark_s, min(at_s, now_s))
@@ -266,3 +271,8 @@ class Windows:
         series = Series(self._known[key[0]], key[1])
         series.take_state(state)
         return series
+
+
+def _is_ahead(series: Series, now_s: float) -> bool:
+    """Whether the gateway's clock was ahead when the series got its watermark: then that means nothing."""
+    return series.watermark_s > now_s + _AHEAD_S

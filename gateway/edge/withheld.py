@@ -69,7 +69,7 @@ class Withheld:
 
     def tick(self, tx: sqlite3.Connection, now_s: float) -> list[Report]:
         """The records that are due."""
-        due = [one for one in self._held.opened(tx) if now_s - one.since_s >= self._every_s]
+        due = [one for one in self._held.opened(tx) if abs(now_s - one.since_s) >= self._every_s]
         made = []
         for held in sorted(due, key=lambda one: one.key):
             gap = gaps.Gap(

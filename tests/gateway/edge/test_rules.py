@@ -1,5 +1,7 @@
 """Rules: tables of readings and what they raise and clear; the life of an alarm; what is refused at load."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.config import EdgeConfig, parse
@@ -92,6 +94,28 @@ def test_silence_while_the_gateway_was_off_is_none_of_the_nodes():
     for later_s in range(5010, 5100, 10):
         assert machine.tick(START_S + later_s) == []
     assert alarms(machine.tick(START_S + 5101)) == [("r", "a", UP)]
+
+
+def test_rules_work_while_the_clock_is_wrong_and_say_so():
+    machine = Machine(rule=(rule("threshold", above=1.0, hold_s=30),), window_s=60)
+    machine.now_s = 100.0
+    made = []
+    for at_s in (100.0, 120.0, 130.0):
+        machine.now_s = at_s
+        made += machine.add(replace(measured("a", at_s, x=2.0), time_quality="untrusted"))
+    assert [(one.time_quality, one.measured_at_s) for one in made] == [("untrusted", 130.0)]
+    machine.add(replace(measured("b", 130.0, x=2.0), time_quality="untrusted"))
+    machine.now_s = START_S
+    assert machine.add(measured("b", START_S, x=2.0)) == []  # it has not held since 1970
+    assert alarms(machine.tick(START_S + 31)) == [("r", "b", UP)]
+
+
+def test_a_clock_that_was_ahead_does_not_deafen_a_rule():
+    machine = Machine(rule=(rule("threshold", above=1.0),))
+    machine.now_s = START_S + 40 * 86_400
+    machine.add(measured("a", machine.now_s, x=0.0))
+    machine.now_s = START_S
+    assert alarms(machine.add(measured("a", START_S, x=2.0))) == [("r", "a", UP)]
 
 
 def test_an_alarm_is_acknowledged_once_and_cleared_by_its_readings():

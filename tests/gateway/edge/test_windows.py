@@ -198,3 +198,16 @@ def test_windows_of_the_first_version_are_carried_over():
     found = {start - START_S: (one["x/count"], one["x/max"], one.get("revision")) for (*_, start), one in told.items()}
     assert found == {0: (3, 5.0, None), -60: (2, 5.0, 1)}
     assert counters["edge_too_late"] == 1
+
+
+def test_a_clock_that_was_ahead_for_a_while_does_not_make_later_readings_too_late():
+    machine = Machine(window=(WindowConfig(name="w", length_s=60, lateness_s=0),))
+    machine.add(measured("a", START_S, x=1.0))
+    machine.now_s = START_S + 40 * 86_400
+    machine.add(measured("a", machine.now_s, x=2.0))
+    machine.tick(machine.now_s + 100)
+    machine.now_s = START_S + 70
+    machine.add(measured("a", START_S + 70, x=3.0))
+    assert machine.counters["edge_too_late"] == 0
+    told = windows(machine.tick(START_S + 200))
+    assert told["w", "a", START_S + 60]["x/mean"] == 3.0
