@@ -36,6 +36,10 @@ def notes(status: Mapping[str, Any]) -> list[str]:
     found = [*status.get("notices", []), *status.get("store", {}).get("notices", [])]
     if not status.get("clock", {}).get("is_trusted", True):
         found.append("the clock of this machine is wrong; records say so. Set it, or let it reach a time server")
+    alarms = status.get("alarms", {})
+    if alarms:
+        unseen = alarms.get("raised", 0)
+        found.append(f"alarms raised: {sum(alarms.values())}, of them not acknowledged: {unseen} (lamppost alarm list)")
     if broker is not None:
         state = f"we are {broker.get('state')} there"
         found.append(_BROKER_NOTE.format(connection=state))

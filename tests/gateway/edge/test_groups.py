@@ -86,6 +86,15 @@ def test_refusals_that_need_a_group(run):
     assert "nothing to change" in run("update", "north")[1]
 
 
+def test_check_names_the_table_that_uses_a_group_nobody_made(run, tmp_path, capsys, unused_tcp_port):
+    path = tmp_path / "gateway.toml"
+    path.write_text(path.read_text().replace("1883", str(unused_tcp_port)))
+    assert main(["gateway", "check", "--config", str(path)]) == 2
+    assert "edge.window[0].nodes = 'zone:north': is no group" in capsys.readouterr().out.replace('"', "'")
+    run("create", "north", "--zone", "lamp-1")
+    assert main(["gateway", "check", "--config", str(path)]) == 0
+
+
 def test_a_file_that_is_not_ours_is_named(tmp_path):
     (tmp_path / "groups.json").write_text("[{}]")
     with pytest.raises(GroupError, match=r"groups\.json"):

