@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from gateway.config import Config, add_config_argument, load
-from gateway.edge.groups import GroupFile, Groups, merged
+from gateway.edge.groups import GroupError, GroupFile, Groups, merged
 from gateway.endpoint import Endpoint
 from gateway.errors import ConfigError
 from gateway.mqtt.access import AccessList
@@ -99,7 +99,11 @@ def _device(config: Config) -> None:
 
 def _groups(config: Config) -> None:
     """A group that nobody has made is a typo; a running gateway only warns, since it may be made later."""
-    groups = Groups(merged(config.group, GroupFile(config.gateway.data_dir).read()))
+    file = GroupFile(config.gateway.data_dir)
+    try:
+        groups = Groups(merged(config.group, file.read()))
+    except GroupError as error:
+        raise ConfigError("gateway.data_dir", config.gateway.data_dir, str(error)) from None
     for kind in ("window", "report", "rule", "privacy"):
         for at, table in enumerate(getattr(config.edge, kind)):
             for name in groups.unknown(table.nodes):

@@ -62,6 +62,7 @@ class Core:
         self.ledger = Ledger(cities, now_s=clock.now_s)
         self.notices: list[str] = []
         self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
+        self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
         self._group_file = GroupFile(data_dir)
 
@@ -97,6 +98,7 @@ class Core:
         self.intake = Intake(
             self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
         )
+        self.store.on_commit(self._note_committed)
         for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, _Housekeeping(self)):
             self.store.join(part)
 
@@ -152,12 +154,13 @@ class Core:
     def on_alarm(self, listener: Callable[[Sequence[Change]], None]) -> None:
         """Call `listener` in the event loop with the steps of alarms, once they are on disk."""
 
-        def tell() -> None:
-            changes = self.edge.committed()
-            if changes:
-                listener(changes)
+        self._alarm_listeners.append(listener)
 
-        self.store.on_commit(tell)
+    def _note_committed(self) -> None:
+        changes = self.edge.committed()
+        if changes:
+            for listener in self._alarm_listeners:
+                listener(changes)
 
     def publish(self, topic: str, payload: bytes) -> int:
         """Send a message to who subscribed to it, south of us. Returns to how many it went."""
@@ -208,6 +211,7 @@ class Core:
             },
             "cities": {city: asdict(waiting) for city, waiting in backlog.items()},
             "alarms": dict(Counter(self.edge.raised.values())),
+            "withheld": self.edge.withheld,
             "counters": self.counters.snapshot(),
         }
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from gateway.edge.definition import every
+from gateway.edge.rows import Tables
 from gateway.tables import EDGE_TABLES
 
 
-def begin(tx: sqlite3.Connection) -> None:
+def begin(tx: Tables) -> None:
     """Make the table where it is missing; move windows that the first version kept, once."""
     for statement in EDGE_TABLES.split(";"):
         if statement.strip():
@@ -21,7 +21,7 @@ def begin(tx: sqlite3.Connection) -> None:
         tx.execute("DELETE FROM window_floors")
 
 
-def _carry(tx: sqlite3.Connection) -> None:
+def _carry(tx: Tables) -> None:
     query = "SELECT subject, start_s, length_s, state, revision, is_open, touched_at_s FROM windows"
     series: dict[tuple[str, int], list[float]] = {}
     for subject, start_s, length_s, state, revision, is_open, touched_s in tx.execute(query).fetchall():
@@ -40,8 +40,6 @@ def _carry(tx: sqlite3.Connection) -> None:
         tx.execute("INSERT INTO edge_state VALUES ('definition', ?, '', 0, 0, ?)", (one.owner, one.to_state()))
 
 
-def _insert(
-    tx: sqlite3.Connection, kind: str, length_s: int, subject: str, at_s: float, is_open: int, state: str
-) -> None:
+def _insert(tx: Tables, kind: str, length_s: int, subject: str, at_s: float, is_open: int, state: str) -> None:
     row = (kind, every(length_s).owner, subject, at_s, is_open, state)
     tx.execute("INSERT INTO edge_state VALUES (?, ?, ?, ?, ?, ?)", row)

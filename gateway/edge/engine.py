@@ -8,7 +8,6 @@ stored is then made by the next add or tick, once.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +19,7 @@ from gateway.edge.definition import Definition, every
 from gateway.edge.exception import Exceptions
 from gateway.edge.groups import Groups
 from gateway.edge.privacy import Privacy
+from gateway.edge.rows import Tables
 from gateway.edge.rules import Rules
 from gateway.edge.windows import Windows
 from gateway.edge.withheld import Withheld, is_withheld
@@ -60,6 +60,7 @@ class Edge:
         self._flushed: list[Change] = []
         self.raised: dict[tuple[str, str], str] = {}  # on disk: phase by rule and node
         self._flushed_raised: dict[tuple[str, str], str] | None = None
+        self.withheld = self._flushed_withheld = 0  # reports that ever stayed here; the first is as of the disk
         self._is_moved = True
         self._configure(config, groups, privacy)
 
@@ -76,7 +77,7 @@ class Edge:
         self._owed: list[Report] = []
         self._is_swept = False
 
-    def reconfigure(self, tx: sqlite3.Connection, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
+    def reconfigure(self, tx: Tables, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
         """Go on under another configuration. The next tick tells the windows and clears the alarms of what is gone."""
         self._flush_parts(tx)
         owed, heard = self._owed, self._rules.heard
@@ -84,12 +85,13 @@ class Edge:
         self._owed, self._is_moved = owed, True
         self._rules.heard.update(heard)
 
-    def begin(self, tx: sqlite3.Connection) -> None:
+    def begin(self, tx: Tables) -> None:
         """Make the table, and take over what an earlier version kept elsewhere."""
         carried.begin(tx)
         self.raised = self._rules.raised(tx)
+        self.withheld = self._flushed_withheld = self._withheld.total(tx)
 
-    def add(self, tx: sqlite3.Connection, report: Report, *, now_s: float) -> Outcome:
+    def add(self, tx: Tables, report: Report, *, now_s: float) -> Outcome:
         """Take in a report that is being stored, moment `now_s`, and say what goes on and what it causes."""
         owed, self._owed = self._owed, []
         outcome = self._take(tx, report, now_s)
@@ -97,12 +99,12 @@ class Edge:
         self._note_changes(outcome.produced)
         return outcome
 
-    def feed(self, tx: sqlite3.Connection, report: Report, *, stored_at_s: float) -> None:
+    def feed(self, tx: Tables, report: Report, *, stored_at_s: float) -> None:
         """Take in a report again that was stored at that moment. What it causes is expected to follow, by replay."""
         self._owed += self._take(tx, report, stored_at_s).produced
         self._is_moved = True
 
-    def tick(self, tx: sqlite3.Connection, *, now_s: float, is_trusted: bool = True) -> list[Report]:
+    def tick(self, tx: Tables, *, now_s: float, is_trusted: bool = True) -> list[Report]:
         """The records that are due by now. `is_trusted`: whether the clock that says so is."""
         made, self._owed = self._owed, []
         made += self._rules.tick(tx, now_s, is_trusted=is_trusted)
@@ -111,7 +113,7 @@ class Edge:
         self._note_changes(made)
         return made
 
-    def replay(self, tx: sqlite3.Connection, record: Report) -> None:
+    def replay(self, tx: Tables, record: Report) -> None:
         """A record of the edge's own that is on disk: it was told, and is not told again."""
         self._is_moved = True
         step = step_of(record)
@@ -126,21 +128,21 @@ class Edge:
             self._withheld.replay(tx, record)
 
     def acknowledge(
-        self, tx: sqlite3.Connection, rule: str, node: str, *, by: str, now_s: float, is_trusted: bool = True
+        self, tx: Tables, rule: str, node: str, *, by: str, now_s: float, is_trusted: bool = True
     ) -> list[Report] | None:
         """Somebody has seen an alarm: the records of it; None if there is no such alarm to acknowledge."""
         made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, is_trusted=is_trusted)
         self._note_changes(made or [])
         return made
 
-    def node_moved(self, tx: sqlite3.Connection, node: str, *, at_s: float) -> None:
+    def node_moved(self, tx: Tables, node: str, *, at_s: float) -> None:
         """The node joined here from another gateway, or left for one: windows over that moment say `partial`.
 
         To be repeated, in its place, when records are fed again.
         """
         self._windows.mark_partial(tx, node, at_s)
 
-    def _take(self, tx: sqlite3.Connection, report: Report, now_s: float) -> Outcome:
+    def _take(self, tx: Tables, report: Report, now_s: float) -> Outcome:
         forward = self._forward(tx, report, now_s)
         if report.kind not in ("telemetry", "alarm"):
             return Outcome(forward)
@@ -166,7 +168,7 @@ class Edge:
             numbers.append(reading)
         return Outcome(forward, self._rules.add(tx, report, numbers, now_s=now_s))
 
-    def _forward(self, tx: sqlite3.Connection, report: Report, now_s: float) -> Report | None:
+    def _forward(self, tx: Tables, report: Report, now_s: float) -> Report | None:
         """The report without what must stay here; None if nothing of it goes, which is counted."""
         readings: Sequence[Reading] = report.readings
         if self._privacy.has_local:
@@ -174,7 +176,6 @@ class Edge:
         if readings and self._exceptions.is_due(tx, report, readings):
             return report if len(readings) == len(report.readings) else replace(report, readings=tuple(readings))
         self._withheld.add(tx, report, now_s=now_s)
-        self._counters.add("withheld")
         return None
 
     def _note_changes(self, records: Sequence[Report]) -> None:
@@ -185,11 +186,12 @@ class Edge:
 
     # The store's side.
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         """Write down what changed; the commit follows."""
         if self._changes or self._is_moved:
             self._flushed_raised = self._rules.raised(tx)
             self._is_moved = False
+        self._flushed_withheld = self._withheld.total(tx)
         self._flushed += self._changes
         self._changes = []
         self._flush_parts(tx)
@@ -199,7 +201,7 @@ class Edge:
             for part in self._parts:
                 part.forget()
 
-    def _flush_parts(self, tx: sqlite3.Connection) -> None:
+    def _flush_parts(self, tx: Tables) -> None:
         for part in self._parts:
             part.flush(tx)
         if not self._is_swept:
@@ -226,6 +228,7 @@ class Edge:
         """The alarm steps that the last commit has put on disk, once. After a commit, before the next flush."""
         if self._flushed_raised is not None:
             self.raised, self._flushed_raised = self._flushed_raised, None
+        self.withheld = self._flushed_withheld
         done, self._flushed = self._flushed, []
         return done
 

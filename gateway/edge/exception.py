@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 
 from gateway.config_edge import ReportConfig
 from gateway.edge.groups import Groups
-from gateway.edge.rows import Key, Rows
+from gateway.edge.rows import Key, Rows, Tables
 from gateway.reading import Reading, Report, Value
 
 _BETWEEN = "\n"  # in no name
@@ -51,7 +50,7 @@ class Exceptions:
     def __len__(self) -> int:
         return len(self._sent) + len(self._plans)
 
-    def is_due(self, tx: sqlite3.Connection, report: Report, readings: Sequence[Reading]) -> bool:
+    def is_due(self, tx: Tables, report: Report, readings: Sequence[Reading]) -> bool:
         """Whether the report goes on; if so, its values are what the next ones are compared with."""
         if not self._policies or report.kind == "alarm":
             return True
@@ -68,13 +67,13 @@ class Exceptions:
                     self._sent.note(plan[1])
         return goes
 
-    def _plan(self, tx: sqlite3.Connection, node: str, quantity: str) -> tuple[ReportConfig, Sent] | None:
+    def _plan(self, tx: Tables, node: str, quantity: str) -> tuple[ReportConfig, Sent] | None:
         key = (node, quantity)
         if key not in self._plans:
             self._plans[key] = self._covering(tx, node, quantity)
         return self._plans[key]
 
-    def _covering(self, tx: sqlite3.Connection, node: str, quantity: str) -> tuple[ReportConfig, Sent] | None:
+    def _covering(self, tx: Tables, node: str, quantity: str) -> tuple[ReportConfig, Sent] | None:
         for owner, policy in self._policies:
             is_named = any(fnmatchcase(quantity, one) for one in policy.quantities)
             if is_named and self._groups.takes(policy.nodes, node):
@@ -86,14 +85,14 @@ class Exceptions:
                 return policy, sent
         return None
 
-    def sweep(self, tx: sqlite3.Connection) -> None:
+    def sweep(self, tx: Tables) -> None:
         """Drop what belongs to policies that are gone. With a flush."""
         owners = {owner for owner, _ in self._policies}
         known = {owner for (owner,) in tx.execute("SELECT DISTINCT owner FROM edge_state WHERE kind = 'sent'")}
         gone = [(owner,) for owner in known - owners]
         tx.executemany("DELETE FROM edge_state WHERE kind = 'sent' AND owner = ?", gone)
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         self._sent.flush(tx)
 
     def forget(self) -> None:

@@ -82,7 +82,7 @@ class GroupFile:
         try:
             table = json.loads(self.path.read_text(encoding="utf-8"))
             found = [GroupConfig(**{**one, "nodes": tuple(one["nodes"])}) for one in table]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
             raise GroupError(f"{self.path}: cannot be read ({error.strerror})") from None

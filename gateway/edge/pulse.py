@@ -6,7 +6,8 @@ The last sign of life is kept every half minute. After a longer pause everybody 
 from __future__ import annotations
 
 import json
-import sqlite3
+
+from gateway.edge.rows import Tables
 
 _EVERY_S = 30.0
 _PAUSE_S = 120.0
@@ -19,7 +20,7 @@ class Pulse:
         self._is_read = self._is_dirty = False
         self._alive_s = self._saved_s = self.listening_s = 0.0
 
-    def beat(self, tx: sqlite3.Connection, now_s: float) -> None:
+    def beat(self, tx: Tables, now_s: float) -> None:
         """We are alive."""
         if not self._is_read:
             row = tx.execute("SELECT state FROM edge_state WHERE kind = 'pulse'").fetchone()
@@ -34,7 +35,7 @@ class Pulse:
         if abs(now_s - self._saved_s) >= _EVERY_S:
             self._is_dirty = True
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         if self._is_dirty:
             state = json.dumps([self._alive_s, self.listening_s])
             tx.execute("INSERT OR REPLACE INTO edge_state VALUES ('pulse', '', '', 0, 0, ?)", (state,))

@@ -6,11 +6,17 @@ speaks of, at_s a time that tells several apart. Memory is a cache over the tabl
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 Key = tuple[str, str, float]  # owner, subject, at_s
+
+
+class Tables(Protocol):
+    """Where rows are: a connection to the database, or a transaction that stands for one."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> Any: ...
+    def executemany(self, sql: str, parameters: Any, /) -> Any: ...
 
 
 class Row(Protocol):
@@ -42,7 +48,7 @@ class Rows(Generic[R]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, tx: sqlite3.Connection, key: Key) -> R | None:
+    def find(self, tx: Tables, key: Key) -> R | None:
         """The row, from memory or disk."""
         found = self._known.get(key)
         if found is not None or key in self._dropped:
@@ -69,7 +75,7 @@ class Rows(Generic[R]):
             self._dirty.append(row)
             self._known[row.key] = row
 
-    def opened(self, tx: sqlite3.Connection) -> Iterator[R]:
+    def opened(self, tx: Tables) -> Iterator[R]:
         """Those that are open."""
         if not self._has_open:
             query = "SELECT owner, subject, at_s, state FROM edge_state WHERE is_open = 1 AND kind = ?"
@@ -80,7 +86,7 @@ class Rows(Generic[R]):
             self._has_open = True
         return (row for row in self._known.values() if row.is_open)
 
-    def of_subject(self, tx: sqlite3.Connection, owner: str, subject: str) -> list[R]:
+    def of_subject(self, tx: Tables, owner: str, subject: str) -> list[R]:
         """All of one owner and subject, in order of time."""
         query = "SELECT at_s FROM edge_state WHERE kind = ? AND owner = ? AND subject = ?"
         times = {at_s for (at_s,) in tx.execute(query, (self._kind, owner, subject))}
@@ -96,7 +102,7 @@ class Rows(Generic[R]):
             row.is_dirty = False
         self._dropped.add(row.key)
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         """Write what has changed."""
         gone = [(self._kind, *key) for key in self._dropped]
         tx.executemany("DELETE FROM edge_state WHERE kind = ? AND owner = ? AND subject = ? AND at_s = ?", gone)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
@@ -18,7 +17,7 @@ from gateway.edge.condition import Verdict, judge, judge_expression
 from gateway.edge.expression import Expression, ExpressionError, name_of
 from gateway.edge.groups import Groups
 from gateway.edge.pulse import Pulse
-from gateway.edge.rows import Key, Rows
+from gateway.edge.rows import Key, Rows, Tables
 from gateway.reading import Reading, Report, TimeQuality, exact_time_s
 
 _AHEAD_S = 3600.0  # no reading is newer than the clock by more, unless that was set back since
@@ -63,7 +62,7 @@ class Rules:
     def __len__(self) -> int:
         return len(self._alarms) + len(self._plans)
 
-    def add(self, tx: sqlite3.Connection, report: Report, readings: Sequence[Reading], *, now_s: float) -> list[Report]:
+    def add(self, tx: Tables, report: Report, readings: Sequence[Reading], *, now_s: float) -> list[Report]:
         """Judge the numbers of one report that was just stored."""
         plan = self._plan(tx, report.node)
         if not plan:
@@ -90,7 +89,7 @@ class Rules:
                 made += self._combine(tx, rule, alarm, newest_s, now_s)
         return made
 
-    def _plan(self, tx: sqlite3.Connection, node: str) -> list[tuple[Rule, Alarm]]:
+    def _plan(self, tx: Tables, node: str) -> list[tuple[Rule, Alarm]]:
         found = self._plans.get(node)
         if found is None:
             if len(self.heard) > _HEARD:
@@ -99,7 +98,7 @@ class Rules:
             found = self._plans[node] = [(rule, self._alarm(tx, rule, node)) for rule in mine]
         return found
 
-    def _alarm(self, tx: sqlite3.Connection, rule: Rule, node: str) -> Alarm:
+    def _alarm(self, tx: Tables, rule: Rule, node: str) -> Alarm:
         found = self._alarms.find(tx, (rule.name, node, 0.0))
         if found is None or (found.shape != rule.shape and not found.is_raised):
             found = Alarm(rule.name, node, rule.shape)
@@ -136,7 +135,7 @@ class Rules:
             alarm.values[name] = (value, at_s)
             self._alarms.note(alarm)
 
-    def _combine(self, tx: sqlite3.Connection, rule: Rule, alarm: Alarm, at_s: float, now_s: float) -> list[Report]:
+    def _combine(self, tx: Tables, rule: Rule, alarm: Alarm, at_s: float, now_s: float) -> list[Report]:
         if rule.expression is None or alarm.shape != rule.shape:
             return []
         raised = {}
@@ -178,7 +177,7 @@ class Rules:
             alarm, state, severity, self._quality, at_s=at_s, value=None if hidden else alarm.value, **more
         )
 
-    def tick(self, tx: sqlite3.Connection, now_s: float, *, is_trusted: bool) -> list[Report]:
+    def tick(self, tx: Tables, now_s: float, *, is_trusted: bool) -> list[Report]:
         """What the clock alone decides: hold times, silence, rules that changed or are gone.
 
         Expressions of the node are judged anew after each step, so that replay can do the same after each record.
@@ -198,7 +197,7 @@ class Rules:
                 made += [step, *self._consequences(tx, alarm.node, now_s)]
         return made
 
-    def _consequences(self, tx: sqlite3.Connection, node: str, at_s: float) -> list[Report]:
+    def _consequences(self, tx: Tables, node: str, at_s: float) -> list[Report]:
         """What expressions make of a step that no reading of the node has caused."""
         made: list[Report] = []
         for rule, alarm in self._plan(tx, node):
@@ -226,7 +225,7 @@ class Rules:
         return made
 
     def acknowledge(
-        self, tx: sqlite3.Connection, name: str, node: str, *, by: str, now_s: float, is_trusted: bool
+        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, is_trusted: bool
     ) -> list[Report] | None:
         """Somebody has seen it. None if it is not raised, or was acknowledged before."""
         now_s = exact_time_s(now_s)
@@ -239,13 +238,13 @@ class Rules:
             made += [self._step(rule, alarm, CLEARED, now_s), *self._consequences(tx, node, now_s)]
         return made
 
-    def replay(self, tx: sqlite3.Connection, step: Step, quality: TimeQuality) -> list[Report]:
+    def replay(self, tx: Tables, step: Step, quality: TimeQuality) -> list[Report]:
         """A record says that this step was taken; the records that must follow it."""
         self._quality = quality
         self._take_step(tx, step)
         return self._consequences(tx, step.node, step.at_s)
 
-    def _take_step(self, tx: sqlite3.Connection, step: Step) -> None:
+    def _take_step(self, tx: Tables, step: Step) -> None:
         rule = self._rules.get(step.rule)
         alarm = self._alarms.find(tx, (step.rule, step.node, 0.0))
         if alarm is None:
@@ -263,7 +262,7 @@ class Rules:
             self._alarms.drop(alarm)
             self._plans.pop(alarm.node, None)
 
-    def raised(self, tx: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    def raised(self, tx: Tables) -> dict[tuple[str, str], str]:
         """The phase of each alarm that is raised, by rule and node."""
         return {(one.rule, one.node): one.phase for one in self._alarms.opened(tx) if one.is_raised}
 
@@ -272,7 +271,7 @@ class Rules:
         rule = self._rules.get(name)
         return rule.config.actions if rule is not None else ()
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         self._alarms.flush(tx)
         self._pulse.flush(tx)
 

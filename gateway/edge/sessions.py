@@ -6,13 +6,11 @@ and `withdrawn`.
 
 from __future__ import annotations
 
-import sqlite3
-
 from gateway.edge.panes import Pane, Series
-from gateway.edge.rows import Rows
+from gateway.edge.rows import Rows, Tables
 
 
-def place_in_session(tx: sqlite3.Connection, panes: Rows[Pane], series: Series, at_s: float) -> Pane:
+def place_in_session(tx: Tables, panes: Rows[Pane], series: Series, at_s: float) -> Pane:
     """The session that a reading at `at_s` belongs to, after joining what it connects."""
     gap_s = series.definition.gap_s or 0
     if series.sessions is None:

@@ -8,13 +8,12 @@ readings alone: the watermark of a series is the newest of them, never beyond th
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 
 from gateway.edge.definition import Definition
 from gateway.edge.groups import Groups
 from gateway.edge.panes import Column, Pane, Series, Slot
-from gateway.edge.rows import Key, Rows
+from gateway.edge.rows import Key, Rows, Tables
 from gateway.edge.sessions import place_in_session
 from gateway.edge.window_record import as_report, parse
 from gateway.reading import Report
@@ -44,7 +43,7 @@ class Windows:
         return len(self._panes) + len(self._series) + len(self._plans)
 
     def add(
-        self, tx: sqlite3.Connection, node: str, column: Column, at_s: float, value: float, now_s: float, is_local: bool
+        self, tx: Tables, node: str, column: Column, at_s: float, value: float, now_s: float, is_local: bool
     ) -> None:
         """Take one value in. `is_local`: only definitions that name the quantity get it."""
         plan = self._plans.get((node, *column))
@@ -68,7 +67,7 @@ class Windows:
             if not series.is_dirty:
                 self._series.note(series)
 
-    def _plan(self, tx: sqlite3.Connection, node: str, column: Column, *, is_local: bool) -> list[Slot]:
+    def _plan(self, tx: Tables, node: str, column: Column, *, is_local: bool) -> list[Slot]:
         self._begin(tx)
         plan = []
         for one in self._active.values():
@@ -78,14 +77,14 @@ class Windows:
         self._plans[node, *column] = plan
         return plan
 
-    def _series_of(self, tx: sqlite3.Connection, definition: Definition, subject: str) -> Series:
+    def _series_of(self, tx: Tables, definition: Definition, subject: str) -> Series:
         found = self._series.find(tx, (definition.owner, subject, 0.0))
         if found is None:
             found = Series(definition, subject)
             self._series.keep(found)
         return found
 
-    def _place(self, tx: sqlite3.Connection, slot: Slot, at_s: float, value: float, now_s: float) -> bool:
+    def _place(self, tx: Tables, slot: Slot, at_s: float, value: float, now_s: float) -> bool:
         """Find or begin the pane, open its windows, and take the value in. False if it is left out, and counted."""
         series, definition = slot.series, slot.series.definition
         if _is_ahead(series, now_s):
@@ -116,14 +115,14 @@ class Windows:
         self._panes.note(pane)
         return True
 
-    def _pane(self, tx: sqlite3.Connection, definition: Definition, subject: str, start_s: float) -> Pane:
+    def _pane(self, tx: Tables, definition: Definition, subject: str, start_s: float) -> Pane:
         found = self._panes.find(tx, (definition.owner, subject, start_s))
         if found is None:
             found = Pane(definition, subject, start_s)
             self._panes.keep(found)
         return found
 
-    def _open_windows(self, tx: sqlite3.Connection, pane: Pane) -> None:
+    def _open_windows(self, tx: Tables, pane: Pane) -> None:
         """Each window that the pane belongs to is to be told, for the first time or again."""
         for window in self._windows_of(tx, pane):
             if not window.is_open:
@@ -131,7 +130,7 @@ class Windows:
                 self._panes.note(window)
         pane.is_hot = pane.definition.gap_s is None
 
-    def _windows_of(self, tx: sqlite3.Connection, pane: Pane) -> Iterator[Pane]:
+    def _windows_of(self, tx: Tables, pane: Pane) -> Iterator[Pane]:
         one = pane.definition
         if one.gap_s is not None or one.slide_s == one.length_s:
             yield pane
@@ -139,7 +138,7 @@ class Windows:
         for back_s in range(0, one.length_s, one.slide_s):
             yield self._pane(tx, one, pane.subject, pane.start_s - back_s)
 
-    def tick(self, tx: sqlite3.Connection, now_s: float) -> list[Report]:
+    def tick(self, tx: Tables, now_s: float) -> list[Report]:
         """The records of windows that are over."""
         self._begin(tx)
         records = []
@@ -162,7 +161,7 @@ class Windows:
     def _is_retired(self, window: Pane) -> bool:
         return window.definition.owner not in self._active
 
-    def _panes_of(self, tx: sqlite3.Connection, window: Pane) -> list[Pane]:
+    def _panes_of(self, tx: Tables, window: Pane) -> list[Pane]:
         """The panes of a window, in order of time."""
         one = window.definition
         if one.gap_s is not None or one.slide_s == one.length_s:
@@ -178,7 +177,7 @@ class Windows:
             pane.is_hot = False
         self._panes.note(window)
 
-    def replay(self, tx: sqlite3.Connection, record: Report) -> None:
+    def replay(self, tx: Tables, record: Report) -> None:
         """A window was told by this record."""
         self._begin(tx)
         told = parse(record)
@@ -194,7 +193,7 @@ class Windows:
                 window.is_partial |= told.is_partial
                 return
 
-    def mark_partial(self, tx: sqlite3.Connection, node: str, at_s: float) -> None:
+    def mark_partial(self, tx: Tables, node: str, at_s: float) -> None:
         """The node came from, or went to, another gateway: windows over that moment do not hold all of it."""
         for one in self._active.values():
             for subject in one.subjects(node, self._groups):
@@ -209,7 +208,7 @@ class Windows:
                     window.is_open |= window.revision > 0
                     self._panes.note(window)
 
-    def _sweep(self, tx: sqlite3.Connection, now_s: float) -> None:
+    def _sweep(self, tx: Tables, now_s: float) -> None:
         """Drop what no reading can reach any more; nobody can tell the difference."""
         for series in list(self._series.opened(tx)):
             one = series.definition
@@ -224,7 +223,7 @@ class Windows:
             if one.owner not in self._active:
                 self._drop_all(tx, series)
 
-    def _drop_all(self, tx: sqlite3.Connection, series: Series) -> None:
+    def _drop_all(self, tx: Tables, series: Series) -> None:
         """Of a definition that is gone, once everything was told."""
         panes = self._panes.of_subject(tx, series.definition.owner, series.subject)
         if not any(pane.is_open for pane in panes):
@@ -234,7 +233,7 @@ class Windows:
 
     # The store's side.
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         tx.executemany("INSERT INTO edge_state VALUES ('definition', ?, '', 0, 0, ?)", self._new)
         self._new.clear()
         self._panes.flush(tx)
@@ -253,7 +252,7 @@ class Windows:
         self._known = dict(self._active)
         self._has_definitions = False
 
-    def _begin(self, tx: sqlite3.Connection) -> None:
+    def _begin(self, tx: Tables) -> None:
         """Know the definitions of all that is kept; note the new ones."""
         if self._has_definitions:
             return

@@ -8,10 +8,9 @@ names the first and the last sequence of the time it speaks of, and how many bet
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from gateway import gaps
-from gateway.edge.rows import Key, Rows
+from gateway.edge.rows import Key, Rows, Tables
 from gateway.reading import Reading, Report, exact_time_s
 
 REASON = "withheld"
@@ -50,16 +49,18 @@ class Withheld:
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._held: Rows[Held] = Rows("withheld", _parse)
+        self._total: int | None = None
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, tx: sqlite3.Connection, report: Report, *, now_s: float) -> None:
+    def add(self, tx: Tables, report: Report, *, now_s: float) -> None:
         """This report stays here."""
         key = ("", report.node, float(-1 if report.epoch is None else report.epoch))
         held = self._held.find(tx, key) or Held(report.node, report.epoch)
         if not held.count:
             held.since_s = now_s
+        self._total = self.total(tx) + 1
         held.count += 1
         held.total += 1
         if report.seq is not None:
@@ -67,7 +68,14 @@ class Withheld:
             held.last = report.seq if held.last is None else max(held.last, report.seq)
         self._held.keep(held)
 
-    def tick(self, tx: sqlite3.Connection, now_s: float) -> list[Report]:
+    def total(self, tx: Tables) -> int:
+        """How many reports ever stayed here."""
+        if self._total is None:
+            states = tx.execute("SELECT state FROM edge_state WHERE kind = 'withheld'").fetchall()
+            self._total = sum(json.loads(state)[1] for (state,) in states)
+        return self._total
+
+    def tick(self, tx: Tables, now_s: float) -> list[Report]:
         """The records that are due."""
         due = [one for one in self._held.opened(tx) if abs(now_s - one.since_s) >= self._every_s]
         made = []
@@ -79,7 +87,7 @@ class Withheld:
             self._take_off(held, held.count)
         return made
 
-    def replay(self, tx: sqlite3.Connection, record: Report) -> None:
+    def replay(self, tx: Tables, record: Report) -> None:
         """This record has told so many."""
         said = {reading.quantity: reading.value for reading in record.readings}
         epoch, count = said.get("gap/epoch"), said.get("gap/count")
@@ -94,11 +102,12 @@ class Withheld:
             held.first = held.last = None
         self._held.note(held)
 
-    def flush(self, tx: sqlite3.Connection) -> None:
+    def flush(self, tx: Tables) -> None:
         self._held.flush(tx)
 
     def forget(self) -> None:
         """Memory is empty again."""
+        self._total = None
         self._held.forget()
 
 

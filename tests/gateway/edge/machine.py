@@ -62,6 +62,13 @@ class Machine:
         self._moves.append((len(self._log), node, self.now_s))
         self.edge.node_moved(self.db, node, at_s=self.now_s)
 
+    @property
+    def withheld(self) -> int:
+        """How many reports ever stayed here."""
+        self.checkpoint()
+        self.edge.committed()
+        return self.edge.withheld
+
     def checkpoint(self) -> None:
         self.db.execute("BEGIN")
         self.edge.flush(self.db)

@@ -25,4 +25,4 @@ def test_the_example_of_the_guide_works():
     told = windows(machine.tick(START_S + 6000))
     assert told["hourly", "lamp-3", START_S]["temperature/p95"] == 0.1
     assert ("river-level", "group:river", START_S) in windows(machine.produced)
-    assert machine.counters["withheld"] == 60
+    assert machine.withheld == 60

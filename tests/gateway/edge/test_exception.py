@@ -33,7 +33,7 @@ def test_what_goes_on(config, values, forwarded):
     for number, value in enumerate(values):
         machine.add(measured("a", START_S + 10 * number, number, x=value))
     assert [values_of(one)["x"] for one in machine.forwarded] == forwarded
-    assert machine.counters["withheld"] == len(values) - len(forwarded)
+    assert machine.withheld == len(values) - len(forwarded)
 
 
 def test_a_report_goes_as_a_whole_if_any_reading_is_due_or_covered_by_no_policy():
@@ -73,7 +73,7 @@ def test_a_reading_that_must_stay_is_cut_out_and_one_alone_is_withheld():
     machine.add(measured("a", START_S, x=1.0, y=2.0))
     machine.add(measured("a", START_S, x=1.0))
     assert [values_of(one) for one in machine.forwarded] == [{"y": 2.0}]
-    assert machine.counters["withheld"] == 1
+    assert machine.withheld == 1
     (window,) = machine.tick(START_S + 100)
     assert not any(name.startswith("x/") for name in values_of(window))
 
@@ -96,6 +96,6 @@ async def test_the_counts_of_the_outbox_hold_and_the_city_can_balance_the_sequen
     seqs = {one.seq for one in stored if one.node == node.id}
     (gap,) = [reading_values(one) for one in stored if one.kind == "gap"]
     assert seqs == {0, 5, 10, 15}
-    assert gap["gap/count"] == core.counters["withheld"] == 16
+    assert gap["gap/count"] == core.edge.withheld == 16
     assert len(seqs & set(range(gap["gap/from"], gap["gap/to"] + 1))) + gap["gap/count"] == 19  # from 1 to 19
     assert (audit.holds, audit.accepted, audit.produced) == (True, 4, 1)
