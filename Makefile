@@ -6,6 +6,7 @@ READY := .venv/.ready
 PEERS := .venv/.peers
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: demo test lint bench soak format lock clean
 
@@ -27,7 +28,7 @@ soak: $(READY) $(PEERS)
 	$(BIN)/pytest -m soak --timeout 7200 $(TEST_ARGS)
 
 bench: $(READY) $(PEERS)
-	$(BIN)/python -m tools.bench
+	$(BIN)/python -m tools.bench $(BENCH_ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

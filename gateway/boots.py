@@ -1,6 +1,7 @@
 """When did each boot of a node begin: turns a node's own clock, which starts at zero with every boot, into UTC.
 
-A full frame tells boot number and uptime, so the gateway learns that boot's offset. A boot that never told lies between
+A full frame tells boot number and uptime, so the gateway learns that boot's offset: to UTC, or, while the gateway does
+not know the time itself, to the start of its own boot, whose UTC comes later. A boot that never told lies between
 the last sign of an earlier boot and the start of the next known one: its reports get that interval, never a point.
 Keyed by epoch too, for boot numbers begin again when a node is enrolled anew.
 """
@@ -10,20 +11,35 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from gateway import boot_times
+
 _KEPT = 256  # boots per node; a node in a crash loop must not fill the disk
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time in UTC: a point, or the middle of an interval."""
+    """A point, or the middle of an interval, in UTC; with `clock_boot` in seconds since that boot of the gateway began.
+
+    not_before_s  UTC: with clock_boot, and no point: the interval begins here and ends at at_s
+    """
 
     at_s: float
     is_point: bool
     error_s: float
+    clock_boot: int | None = None
+    not_before_s: float | None = None
+
+
+Start = tuple[float, int, int | None]  # started_at_s, is_trusted, clock_boot
 
 
 class Boots:
     """The boots table. Lives in the commit thread; holds nothing in memory."""
+
+    def begin(self, tx: sqlite3.Connection) -> None:
+        """Bring the table of an earlier version up to date."""
+        if "clock_boot" not in {row[1] for row in tx.execute("PRAGMA table_info(boots)")}:
+            tx.execute("ALTER TABLE boots ADD COLUMN clock_boot INTEGER")
 
     def note(
         self,
@@ -35,16 +51,24 @@ class Boots:
         started_at_s: float,
         is_trusted: bool,
         heard_at_s: float,
+        clock_boot: int | None = None,
     ) -> None:
-        """A full frame of this boot came. The earliest start stands: a frame may come late, never early."""
+        """A full frame of this boot came. The earliest start stands: a frame may come late, never early.
+
+        started_at_s  UTC; with clock_boot, seconds since that boot of the gateway began
+        heard_at_s    UTC that had passed when it was heard
+        """
+        row = tx.execute(
+            "SELECT started_at_s, is_trusted, clock_boot FROM boots WHERE node = ? AND epoch = ? AND boot = ?",
+            (node, epoch, boot),
+        ).fetchone()
+        start = _better(row, (started_at_s, int(is_trusted), clock_boot))
         tx.execute(
-            "INSERT INTO boots (node, epoch, boot, started_at_s, is_trusted, heard_at_s) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET heard_at_s = excluded.heard_at_s,"
-            " started_at_s = CASE WHEN excluded.is_trusted > is_trusted"
-            " OR (excluded.is_trusted = is_trusted AND excluded.started_at_s < started_at_s)"
-            " THEN excluded.started_at_s ELSE started_at_s END,"
-            " is_trusted = max(is_trusted, excluded.is_trusted)",
-            (node, epoch, boot, started_at_s, is_trusted, heard_at_s),
+            "INSERT INTO boots (node, epoch, boot, started_at_s, is_trusted, clock_boot, heard_at_s)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET started_at_s = excluded.started_at_s,"
+            " is_trusted = excluded.is_trusted, clock_boot = excluded.clock_boot,"
+            " heard_at_s = max(heard_at_s, excluded.heard_at_s)",
+            (node, epoch, boot, *start, heard_at_s),
         )
         tx.execute(
             "DELETE FROM boots WHERE node = ? AND (epoch, boot) NOT IN"
@@ -59,6 +83,13 @@ class Boots:
             (heard_at_s, node, epoch, boot),
         )
 
+    def settle(self, tx: sqlite3.Connection, ours: boot_times.Boot) -> None:
+        """A boot of the gateway has got its UTC: so have those boots of nodes that were noted by it."""
+        tx.execute(
+            "UPDATE boots SET started_at_s = started_at_s + ?, is_trusted = ?, clock_boot = NULL WHERE clock_boot = ?",
+            (ours.start_s, ours.quality == "good", ours.number),
+        )
+
     def resolve(
         self,
         tx: sqlite3.Connection,
@@ -69,26 +100,55 @@ class Boots:
         *,
         not_before_s: float,
         now_s: float,
+        clock_boot: int | None = None,
     ) -> Moment:
-        """UTC of `uptime_s` in that boot.
+        """The time of `uptime_s` in that boot.
 
         not_before_s  the node did not measure before, e.g. its enrolment
+        now_s         UTC; with clock_boot, seconds since that boot of the gateway began
         """
+        place = (node, epoch, boot)
         row = tx.execute(
-            "SELECT started_at_s FROM boots WHERE node = ? AND epoch = ? AND boot = ? AND is_trusted",
-            (node, epoch, boot),
+            "SELECT started_at_s, clock_boot FROM boots WHERE node = ? AND epoch = ? AND boot = ?"
+            " AND (is_trusted OR clock_boot IS NOT NULL)",
+            place,
         ).fetchone()
         if row:
-            return Moment(row[0] + uptime_s, True, 1.0)
-        place = (node, epoch, boot)
+            return Moment(row[0] + uptime_s, True, 1.0, row[1])
         before = tx.execute(
-            "SELECT max(heard_at_s) FROM boots WHERE node = ? AND (epoch, boot) < (?, ?) AND is_trusted", place
-        ).fetchone()[0]
-        after = tx.execute(
-            "SELECT min(started_at_s) FROM boots WHERE node = ? AND (epoch, boot) > (?, ?) AND is_trusted", place
+            "SELECT max(heard_at_s) FROM boots WHERE node = ? AND (epoch, boot) < (?, ?)"
+            " AND (is_trusted OR clock_boot IS NOT NULL)",
+            place,
         ).fetchone()[0]
         earliest = max(not_before_s, before or not_before_s) + uptime_s
-        latest = min(now_s, after) if after is not None else now_s
+        latest, latest_boot = self._latest(tx, place, now_s, clock_boot)
+        if latest_boot is not None:
+            return Moment(latest, False, 1.0, latest_boot, earliest)
         if earliest > latest:  # its clock ran fast, or the gateway's was set back: the boot ended before the next began
             earliest = latest
         return Moment((earliest + latest) / 2, False, max(1.0, (latest - earliest) / 2))
+
+    def _latest(
+        self, tx: sqlite3.Connection, place: tuple[str, int, int], now_s: float, clock_boot: int | None
+    ) -> tuple[float, int | None]:
+        """When the node had certainly gone on to another boot: in UTC if that can be said, else in a boot of ours."""
+        later = "SELECT min(started_at_s) FROM boots WHERE node = ? AND (epoch, boot) > (?, ?)"
+        after = tx.execute(f"{later} AND is_trusted", place).fetchone()[0]
+        if after is not None:
+            return (after if clock_boot is not None else min(now_s, after)), None
+        if clock_boot is None:
+            return now_s, None
+        after = tx.execute(f"{later} AND clock_boot = ?", (*place, clock_boot)).fetchone()[0]
+        return (now_s if after is None else min(now_s, after)), clock_boot
+
+
+def _better(known: Start | None, told: Start) -> Start:
+    """What says more of a boot's start: UTC rather than a boot of ours, a later one of those, and the earliest."""
+    if known is None:
+        return told
+
+    def rank(start: Start) -> tuple[int, int, float]:
+        started_at_s, is_trusted, clock_boot = start
+        return (is_trusted, clock_boot or 0, -started_at_s)
+
+    return max(known, told, key=rank)

@@ -33,6 +33,7 @@ from gateway.config_table import build, option, section
 from gateway.edge.expression import check_rules
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
+from gateway.time_evidence import POLICIES
 
 PLACES = (Path("gateway.toml"), Path("/etc/lamppost/gateway.toml"))
 
@@ -62,12 +63,23 @@ class GatewayConfig:
     data_dir: Path = option("Folder for the database, enrolled nodes and status.", example=Path("/var/lib/lamppost"))
     log_format: str = option('How log lines look: "logfmt" for people, "json" for machines.', default="logfmt")
     log_level: str = option('What is logged: "debug", "info", "warning" or "error".', default="info")
+    time: str = option(
+        'What must speak for this machine\'s clock before it is believed: "ntp" a time server; "rtc" that, or a '
+        'hardware clock with a battery; "auto" those, or the host of a virtual machine; "assume" nothing at all.',
+        default="auto",
+    )
+    time_hold_s: int = option(
+        "How long readings wait for the time, while a city could take them, before they go out as untrusted.",
+        default=120,
+    )
 
     def __post_init__(self) -> None:
         require_name("id", self.id)
         require_name("site", self.site)
         require_one_of("log_format", self.log_format, ("logfmt", "json"))
         require_one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        require_one_of("time", self.time, POLICIES)
+        require_range("time_hold_s", self.time_hold_s, 0, 86_400)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +197,10 @@ class Config:
         for at, city in enumerate(self.city):
             if city.allow_plaintext and city.endpoint.is_plain_on_a_network:
                 found.append(f"city[{at}].allow_plaintext = true: others on the network can read what the city gets")
+        if self.gateway.time == "assume":
+            found.append(
+                'gateway.time = "assume": nothing has to speak for this machine\'s clock; wrong, it is believed'
+            )
         if not self.city:
             found.append("city: none is configured, so readings stay in the outbox")
         return found

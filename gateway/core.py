@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway import gaps
-from gateway.clock import RELEASED_AT_S, ClockTrust
+from gateway.boot_table import BootTable
+from gateway.boot_times import dated
+from gateway.boots import Boots
+from gateway.clock import ClockTrust
+from gateway.clock_status import clock_status
 from gateway.config import EdgeConfig
 from gateway.config_edge import GroupConfig
 from gateway.counters import Counters
@@ -43,7 +47,6 @@ from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 _EDGE_EVERY_S = 1.0
-_CLOCK_FLOOR_EVERY_S = 60.0
 _NODES_DIR = "nodes"
 
 
@@ -51,7 +54,14 @@ class Core:
     """What the rest of the gateway uses. Made by `open_core`."""
 
     def __init__(
-        self, store: Store, data_dir: Path, *, gateway_id: str, cities: Sequence[str], clock: ClockTrust
+        self,
+        store: Store,
+        data_dir: Path,
+        *,
+        gateway_id: str,
+        cities: Sequence[str],
+        clock: ClockTrust,
+        time_hold_s: float,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -65,13 +75,15 @@ class Core:
         self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
         self._group_file = GroupFile(data_dir)
+        self.boots = Boots()
+        self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
 
     def assemble(
         self, data_dir: Path, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits
     ) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
         bounds = Bounds(self.ledger, limits, data_dir=data_dir, clock=self.clock, put_gap=self._put_gap)
-        self.outbox = Outbox(self.store, self.ledger, bounds)
+        self.outbox = Outbox(self.store, self.ledger, bounds, self.boot_table)
         self.sequences = Sequences()
         self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
         self._privacy_key = load_key(data_dir)
@@ -86,6 +98,7 @@ class Core:
             counters=self.counters,
             put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(report)),
             put_gap=self._put_gap,
+            boots=self.boots,
         )
         devices = Devices(
             nodes=self.nodes,
@@ -99,7 +112,8 @@ class Core:
             self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
         )
         self.store.on_commit(self._note_committed)
-        for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, _Housekeeping(self)):
+        housekeeping = _Housekeeping(self)
+        for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, self.boot_table, housekeeping):
             self.store.join(part)
 
     async def run(self) -> None:
@@ -203,7 +217,7 @@ class Core:
         backlog = {city: await self.outbox.backlog(city) for city in self.ledger.cities}
         return {
             "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
-            "clock": {"is_trusted": self.clock.is_trusted},
+            "clock": clock_status(self.clock),
             "nodes": {
                 "enrolled": len(self.nodes.by_id),
                 "problems": self.nodes.problems,
@@ -219,8 +233,8 @@ class Core:
 
     def begin(self, tx: sqlite3.Connection) -> int:
         """Take up what the database says. Returns where its downlink counters start."""
-        row = tx.execute("SELECT value FROM meta WHERE key = 'clock_floor_s'").fetchone()
-        self.clock.raise_floor(row[0] if row else RELEASED_AT_S)
+        self.boots.begin(tx)
+        self.boot_table.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self.notices += self.ledger.begin(tx)
@@ -234,21 +248,29 @@ class Core:
     def _put_accepted(self, tx: sqlite3.Connection, report: Report) -> None:
         """Store what is to go on, let the edge see all of it, store what that causes. Privacy comes before this."""
         now_s = self.clock.now_s()
-        outcome = self.edge.add(tx, report, now_s=now_s)
+        outcome = self.edge.add(tx, report, now_s=self.clock.monotonic_s() if report.pending else now_s)
         if outcome.forward is not None:
             self.outbox.put(tx, outcome.forward, is_produced=False, now_s=now_s)
         self._put_all(tx, outcome.produced)
 
     def _tick(self, tx: sqlite3.Connection) -> int:
-        made = self.edge.tick(tx, now_s=self.clock.now_s(), is_trusted=self.clock.is_trusted)
-        self._put_all(tx, made)
+        stamp_s = self.clock.stamp_s()
+        at_s, boot = self.clock.place(stamp_s)
+        made = self.edge.tick(tx, now_s=at_s, clock_boot=boot)
+        self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made])
         return len(made)
 
     def _acknowledge(self, tx: sqlite3.Connection, note: acknowledgement.Acknowledgement) -> bool:
-        now_s, is_trusted = self.clock.now_s(), self.clock.is_trusted
-        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=now_s, is_trusted=is_trusted)
-        self._put_all(tx, made or [])
+        stamp_s = self.clock.stamp_s()
+        at_s, boot = self.clock.place(stamp_s)
+        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot)
+        self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made or ()])
         return made is not None
+
+    def _of_now(self, report: Report, at_s: float, stamp_s: float) -> Report:
+        """The record with what is known of its time, if it is of this moment and not of a window or a reading."""
+        is_now = report.kind != "window" and report.measured_at_s == exact_time_s(at_s)
+        return dated(report, self.clock, stamp_s) if is_now else report
 
     def _put_all(self, tx: sqlite3.Connection, reports: Sequence[Report]) -> None:
         for report in reports:
@@ -259,7 +281,7 @@ class Core:
 
     def _put_gap(self, tx: sqlite3.Connection, gap: gaps.Gap) -> None:
         self.counters.add(f"gaps_{gap.reason}")
-        self._put_own(tx, gaps.as_report(gap, now_s=exact_time_s(self.clock.now_s()), is_trusted=self.clock.is_trusted))
+        self._put_own(tx, dated(gaps.as_report(gap), self.clock, self.clock.stamp_s()))
 
     def _put_readings(
         self, tx: sqlite3.Connection, readings: Sequence[Reading], kind: str, measured_at_s: float | None
@@ -267,40 +289,31 @@ class Core:
         report = Report(
             node="",
             record_id="",
-            measured_at_s=exact_time_s(self.clock.now_s() if measured_at_s is None else measured_at_s),
+            measured_at_s=0.0,
             readings=tuple(readings),
             kind=kind,  # type: ignore[arg-type]
-            time_quality="good" if self.clock.is_trusted else "untrusted",
-            time_error_s=0.125,
         )
-        numbered = self.numbering.number(tx, report)
+        stamp_s = self.clock.stamp_s() if measured_at_s is None else measured_at_s
+        numbered = self.numbering.number(tx, dated(report, self.clock, stamp_s, error_s=0.125))
         self._put_accepted(tx, self.privacy.apply(numbered))
         return numbered.record_id
 
 
 class _Housekeeping:
-    """Counters and the clock's floor: written now and then, with a commit that happens anyway."""
+    """Counters: written now and then, with a commit that happens anyway."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._floor_at_s = float("-inf")
         self._changes = -1
 
     def flush(self, tx: sqlite3.Connection) -> None:
         if tx.total_changes == self._changes:
             return
-        now_s = self._core.clock.monotonic_s()
-        self._core.counters.save(tx, now_s)
-        if now_s - self._floor_at_s >= _CLOCK_FLOOR_EVERY_S and self._core.clock.is_trusted:
-            self._floor_at_s = now_s
-            self._core.clock.raise_floor(self._core.clock.now_s())
-            tx.execute(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES ('clock_floor_s', ?)", (self._core.clock.floor_s,)
-            )
+        self._core.counters.save(tx, self._core.clock.monotonic_s())
         self._changes = tx.total_changes
 
     def forget(self) -> None:
-        self._floor_at_s = float("-inf")
+        """The counters in memory are right whatever the database says."""
 
 
 @asynccontextmanager
@@ -314,6 +327,7 @@ async def open_core(
     groups: Sequence[GroupConfig] = (),
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
+    time_hold_s: float = 120.0,
     commit_window_s: float = 0.02,
 ) -> AsyncIterator[Core]:
     """Open the gateway's disk.
@@ -322,12 +336,20 @@ async def open_core(
     window_s         length of the edge's windows, 0 for none; unused with `edge`
     edge, groups     what [edge] and [[group]] of gateway.toml say
     limits           bounds of the outbox
+    time_hold_s      how long what cannot be dated waits for the time while a platform could take it
     commit_window_s  how long a change waits for company in its commit
     Raises           StoreBusy, StoreNewer, StoreFull, StoreFailed
     """
     make_durable_dir(data_dir / _NODES_DIR)
     store = Store(data_dir, window_s=commit_window_s)
-    core = Core(store, data_dir, gateway_id=gateway_id, cities=cities, clock=clock or ClockTrust())
+    core = Core(
+        store,
+        data_dir,
+        gateway_id=gateway_id,
+        cities=cities,
+        clock=clock or ClockTrust(),
+        time_hold_s=time_hold_s,
+    )
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)

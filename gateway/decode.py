@@ -1,8 +1,8 @@
 """From the body of an authentic frame to reports: values in primary units, and when they were measured.
 
-measured_at = received_at - time on air - age, by the gateway's clock. Reports of an older boot are placed by that
-boot's start, or in an interval. Knows no keys and stores nothing. Source: docs/protocol.md, "Report body"; schemas:
-drivers/link/schema.py.
+measured_at = received_at - time on air - age, by the gateway's clock: UTC, or seconds of its boot. Reports of an older
+boot are placed by that boot's start, or in an interval. Knows no keys and stores nothing. Source: docs/protocol.md,
+"Report body"; schemas: drivers/link/schema.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from drivers.link import schema as schemas
 from gateway.boots import Boots, Moment
+from gateway.clock import GOOD_WITHIN_S
 from gateway.identity.nodes import Node
-from gateway.reading import Kind, Reading, Report, TimeQuality, exact_time_s
+from gateway.reading import Kind, Pending, Reading, Report, TimeQuality, exact_time_s
 
 _AGE_STEP_S = 1.0  # ages and uptimes are whole seconds
 _DRIFT = 200e-6  # of a node's clock: crystal, and what calibration leaves of the RC clock in deep sleep
@@ -48,13 +49,19 @@ class Body(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What is known of a frame beside its body. `sent_at_s`: UTC at the start of its transmission."""
+    """What is known of a frame beside its body.
+
+    sent_at_s      UTC at the start of its transmission; with clock_boot, seconds since that boot of the gateway began
+    clock_error_s  how far off the gateway's clock may be
+    """
 
     node: Node
     epoch: int  # of the reports
     sent_at_s: float
     is_trusted: bool
     is_urgent: bool
+    clock_boot: int | None = None
+    clock_error_s: float = 0.0
 
 
 def reports_of(tx: sqlite3.Connection, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
@@ -66,10 +73,11 @@ def reports_of(tx: sqlite3.Connection, body: Body, origin: Origin, boots: Boots)
             node=origin.node.id,
             record_id=f"{origin.node.id}/{origin.epoch}/{arrival.seq}",
             measured_at_s=exact_time_s(moment.at_s),
+            pending=_pending(moment),
             readings=tuple(_readings(arrival)),
             epoch=origin.epoch,
             seq=arrival.seq,
-            time_quality=_quality(moment, is_trusted=origin.is_trusted),
+            time_quality=_quality(moment, origin),
             time_error_s=round(moment.error_s, 3),
             assurance="aead",
             kind=kind,
@@ -85,7 +93,8 @@ def digest_of(arrival: Arrival) -> int:
 
 def _moment(tx: sqlite3.Connection, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
     if body.older_boot is None:
-        return Moment(origin.sent_at_s - arrival.age_s, True, _AGE_STEP_S + arrival.age_s * _DRIFT)
+        error_s = _AGE_STEP_S + arrival.age_s * _DRIFT + origin.clock_error_s
+        return Moment(origin.sent_at_s - arrival.age_s, True, error_s, origin.clock_boot)
     return boots.resolve(
         tx,
         origin.node.id,
@@ -94,13 +103,18 @@ def _moment(tx: sqlite3.Connection, body: Body, arrival: Arrival, origin: Origin
         arrival.uptime_s,
         not_before_s=origin.node.enrolled_at_s,
         now_s=origin.sent_at_s,
+        clock_boot=origin.clock_boot,
     )
 
 
-def _quality(moment: Moment, *, is_trusted: bool) -> TimeQuality:
-    if not is_trusted:
+def _pending(moment: Moment) -> Pending | None:
+    return None if moment.clock_boot is None else Pending(moment.clock_boot, "good", moment.not_before_s)
+
+
+def _quality(moment: Moment, origin: Origin) -> TimeQuality:
+    if moment.clock_boot is not None or (origin.clock_boot is None and not origin.is_trusted):
         return "untrusted"
-    return "good" if moment.is_point else "bounded"
+    return "good" if moment.is_point and origin.clock_error_s <= GOOD_WITHIN_S else "bounded"
 
 
 def _readings(arrival: Arrival) -> Iterator[Reading]:

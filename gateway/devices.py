@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from gateway.boot_times import Dating, dating
 from gateway.clock import ClockTrust
 from gateway.counters import Counters
 from gateway.identity.nodes import Nodes
@@ -162,24 +163,31 @@ class Devices:
     def _report(self, message: Message, record_id: str, records: list[Resolved]) -> Report:
         """One report of these. Records without a time get that of their arrival, and the report says so."""
         has_times = all(record.time_s is not None for record in records)
-        times = [message.received_at_s if record.time_s is None else record.time_s for record in records]
+        received = dating(self._clock, message.received_at_s, quality="received")
+        times = [received.measured_at_s if record.time_s is None else record.time_s for record in records]
+        if has_times:
+            received = Dating(times[0], "good", None, None)
+        elif not received.pending:  # else it waits for the UTC of its arrival, whatever its records say
+            received = received._replace(measured_at_s=times[0])
         readings = [
             Reading(
                 quantity=record.name,
                 value=record.value,
                 unit=record.unit,
                 total=record.total,
-                at_s=None if at_s == times[0] else at_s,
+                at_s=None if at_s == received.measured_at_s else at_s,
             )
             for record, at_s in zip(records, times, strict=True)
         ]
         return Report(
             node=message.device,
             record_id=record_id,
-            measured_at_s=times[0],
+            measured_at_s=received.measured_at_s,
             readings=tuple(readings),
-            time_quality="good" if has_times else "received" if self._clock.is_trusted else "untrusted",
+            time_quality=received.time_quality,
+            time_error_s=received.time_error_s,
             assurance=message.assurance,
+            pending=received.pending,
         )
 
     def _put_once(self, tx: sqlite3.Connection, report: Report, digest: bytes) -> bool:

@@ -68,8 +68,8 @@ def spans_of(seqs: Iterable[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def as_report(gap: Gap, *, now_s: float, is_trusted: bool) -> Report:
-    """The record for the city; it gets its number when it is stored."""
+def as_report(gap: Gap) -> Report:
+    """The record for the city; it gets its number and its time when it is stored."""
     numbers = {
         "gap/epoch": gap.epoch,
         "gap/last-epoch": gap.last_epoch,
@@ -84,9 +84,8 @@ def as_report(gap: Gap, *, now_s: float, is_trusted: bool) -> Report:
     return Report(
         node="",
         record_id="",
-        measured_at_s=now_s,
+        measured_at_s=0.0,
         readings=tuple(readings),
         kind="gap",
         subject=gap.node,
-        time_quality="good" if is_trusted else "untrusted",
     )

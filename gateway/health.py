@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway import clock_status
+
 _GOOD = frozenset(
     [
         "starting",
@@ -34,8 +36,7 @@ def notes(status: Mapping[str, Any]) -> list[str]:
     """One line per thing to know, though it is as it should be."""
     broker = status.get("parts", {}).get("southbound.broker")
     found = [*status.get("notices", []), *status.get("store", {}).get("notices", [])]
-    if not status.get("clock", {}).get("is_trusted", True):
-        found.append("the clock of this machine is wrong; records say so. Set it, or let it reach a time server")
+    found += clock_status.notes(status.get("clock", {}))
     alarms = status.get("alarms", {})
     if alarms:
         unseen = alarms.get("raised", 0)

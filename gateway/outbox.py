@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from gateway.boot_table import BootTable, resolved_head
 from gateway.outbox_bounds import Bounds
 from gateway.outbox_ledger import OVERHEAD_BYTES, AuditRow, Ledger, audit_rows, balance_of
 from gateway.reading import STREAMS, Report, from_bytes, stream_of, to_bytes
@@ -72,8 +73,9 @@ class Backlog:
 class Outbox:
     """Records for the configured platforms. `put` belongs into a change of the store, the rest anywhere."""
 
-    def __init__(self, store: Store, ledger: Ledger, bounds: Bounds) -> None:
+    def __init__(self, store: Store, ledger: Ledger, bounds: Bounds, boot_table: BootTable) -> None:
         self._store = store
+        self._boot_table = boot_table
         self._ledger = ledger
         self._bounds = bounds
         self._news = asyncio.Event()
@@ -91,13 +93,18 @@ class Outbox:
         self._ledger.came(stream, len(body) + OVERHEAD_BYTES, is_produced=is_produced)
 
     async def oldest(self, city: str, limit: int) -> Batch:
-        """The most important records that `city` has not settled, oldest first; waits while there are none."""
+        """The most important records that `city` has not settled, oldest first; waits while there are none.
+
+        What cannot be dated yet waits for the time, and what follows it in its stream with it; not for ever.
+        """
         while True:
             news = self._news
-            batch, damaged = await self._store.read(lambda db: _oldest(db, city, limit, self._ledger.now_s()))
+            batch, damaged, held = await self._store.read(lambda db: _oldest(db, city, limit, self._ledger.now_s()))
             if damaged:
                 log.error("%d stored records are damaged; they are given up and reported as a gap", len(damaged))
                 await self._store.write(partial(self._bounds.give_up_damaged, ids=damaged))
+            elif due := self._boot_table.due(held):
+                await self._store.write(partial(self._boot_table.release, reports=due))
             elif batch:
                 return batch
             else:
@@ -171,8 +178,11 @@ _WAITING = """
     AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.city = :city AND s.stream = r.stream AND s.id = r.id)"""
 
 
-def _oldest(db: sqlite3.Connection, city: str, limit: int, now_s: float) -> tuple[Batch | None, list[int]]:
-    """The next batch, or the ids of damaged records that stand in its way."""
+def _oldest(
+    db: sqlite3.Connection, city: str, limit: int, now_s: float
+) -> tuple[Batch | None, list[int], list[Report]]:
+    """The next batch, or the ids of damaged records that stand in its way; and what waits for the time before it."""
+    held: list[Report] = []
     for stream in range(len(STREAMS)):
         rows = db.execute(
             "SELECT id, stored_at_s, crc, body FROM records r WHERE stream = :stream"
@@ -181,14 +191,20 @@ def _oldest(db: sqlite3.Connection, city: str, limit: int, now_s: float) -> tupl
             " ORDER BY id LIMIT :limit",
             {"city": city, "stream": stream, "limit": limit},
         ).fetchall()
-        if rows:
-            return _as_batch(rows, city, stream, now_s)
-    return None, []
+        batch, damaged = _as_batch(rows, city, stream, now_s)
+        if damaged:
+            return None, damaged, []
+        dated = resolved_head(db, [stored.report for stored in batch.records])
+        if dated:
+            records = tuple(Stored(old.id, new) for old, new in zip(batch.records, dated, strict=False))
+            return replace(batch, records=records), [], held
+        held += [stored.report for stored in batch.records]
+    return None, [], held
 
 
 def _as_batch(
     rows: list[tuple[int, float, int, bytes]], city: str, stream: int, now_s: float
-) -> tuple[Batch | None, list[int]]:
+) -> tuple[Batch, list[int]]:
     records, damaged = [], []
     for id_, _, crc, body in rows:
         try:
@@ -197,7 +213,7 @@ def _as_batch(
             records.append(Stored(id_, from_bytes(body)))
         except (ValueError, TypeError):
             damaged.append(id_)
-    lane: Lane = "backlog" if rows[0][1] < now_s - _LIVE_S else "live"
+    lane: Lane = "backlog" if rows and rows[0][1] < now_s - _LIVE_S else "live"
     return Batch(city=city, stream=stream, lane=lane, records=tuple(records)), damaged
 
 

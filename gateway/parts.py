@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.city.forwarder import Forwarder
 from gateway.city.mqtt import MqttCity
+from gateway.clock import ClockTrust
 from gateway.config import CityConfig, Config, MqttSouthbound
 from gateway.core import Core
 from gateway.edge.actions import Actions
@@ -17,6 +18,7 @@ from gateway.southbound.lora import LoraRadio
 from gateway.southbound.mqtt import BrokerSubscription, IngestListener
 from gateway.southbound.sensor import GatewaySensor
 from gateway.tls import client_context, read_password, server_context
+from gateway.validity import dated_by_us
 
 _BROKER_SESSION_S = 7 * 86_400
 
@@ -39,13 +41,13 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
         parts.append(Part(name="southbound.listen", run=listener.run, status=listener.status))
         core.publishers.append(listener.publish)
     if mqtt and mqtt.broker_endpoint:
-        options = _broker_options(mqtt, mqtt.broker_endpoint, config.gateway.id)
+        options = _broker_options(mqtt, mqtt.broker_endpoint, config.gateway.id, core.clock)
         broker = BrokerSubscription(
             core.intake,
             options,
             count=core.counters.add,
             sealed_only=mqtt.sealed_only,
-            now_s=core.clock.now_s,
+            now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
         core.publishers.append(broker.publish)
@@ -55,7 +57,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             core.intake,
             data_dir=config.gateway.data_dir,
             count=core.counters.add,
-            now_s=core.clock.now_s,
+            now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
     for at, one in enumerate(config.sensor):
@@ -83,7 +85,7 @@ def city_parts(config: Config, core: Core) -> list[Part]:
     parts = []
     for at, one in enumerate(config.city):
         city = MqttCity(
-            _city_options(one, f"city[{at}]", config.gateway.id),
+            _city_options(one, f"city[{at}]", config.gateway.id, core.clock),
             topic=one.topic.replace("{gateway}", config.gateway.id),
             site=config.gateway.site,
             name=one.name,
@@ -105,11 +107,13 @@ def city_parts(config: Config, core: Core) -> list[Part]:
 def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestListener:
     tls = None
     if endpoint.is_tls and mqtt.cert_file and mqtt.key_file:
-        tls = server_context(
-            "southbound.mqtt",
-            cert_file=mqtt.cert_file,
-            key_file=mqtt.key_file,
-            client_ca_file=mqtt.client_ca_file,
+        tls = dated_by_us(
+            server_context(
+                "southbound.mqtt",
+                cert_file=mqtt.cert_file,
+                key_file=mqtt.key_file,
+                client_ca_file=mqtt.client_ca_file,
+            )
         )
     access = AccessList.load(mqtt.access_file) if mqtt.access_file else None
     return IngestListener(
@@ -120,20 +124,23 @@ def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestLis
         tls=tls,
         allow_plaintext=mqtt.allow_plaintext,
         max_frames_per_s=mqtt.max_frames_per_s,
-        now_s=core.clock.now_s,
+        now_s=core.clock.stamp_s,
+        clock=core.clock,
     )
 
 
-def _broker_options(mqtt: MqttSouthbound, endpoint: Endpoint, gateway_id: str) -> ClientOptions:
+def _broker_options(mqtt: MqttSouthbound, endpoint: Endpoint, gateway_id: str, clock: ClockTrust) -> ClientOptions:
     place = "southbound.mqtt"
     tls = None
     if endpoint.is_tls:
-        tls = client_context(
-            place,
-            ca_file=mqtt.broker_ca_file,
-            cert_file=mqtt.broker_cert_file,
-            key_file=mqtt.broker_key_file,
-            prefix="broker_",
+        tls = dated_by_us(
+            client_context(
+                place,
+                ca_file=mqtt.broker_ca_file,
+                cert_file=mqtt.broker_cert_file,
+                key_file=mqtt.broker_key_file,
+                prefix="broker_",
+            )
         )
     password = mqtt.broker_password_file
     return ClientOptions(
@@ -144,13 +151,14 @@ def _broker_options(mqtt: MqttSouthbound, endpoint: Endpoint, gateway_id: str) -
         username=mqtt.broker_username,
         password=read_password(f"{place}.broker_password_file", password) if password else None,
         tls=tls,
+        clock=clock,
     )
 
 
-def _city_options(city: CityConfig, place: str, gateway_id: str) -> ClientOptions:
+def _city_options(city: CityConfig, place: str, gateway_id: str, clock: ClockTrust) -> ClientOptions:
     tls = None
     if city.endpoint.is_tls:
-        tls = client_context(place, ca_file=city.ca_file, cert_file=city.cert_file, key_file=city.key_file)
+        tls = dated_by_us(client_context(place, ca_file=city.ca_file, cert_file=city.cert_file, key_file=city.key_file))
     return ClientOptions(
         endpoint=city.endpoint,
         client_id=f"lamppost-{gateway_id}-{city.name}",
@@ -159,4 +167,5 @@ def _city_options(city: CityConfig, place: str, gateway_id: str) -> ClientOption
         username=city.username,
         password=read_password(f"{place}.password_file", city.password_file) if city.password_file else None,
         tls=tls,
+        clock=clock,
     )

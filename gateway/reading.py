@@ -38,13 +38,27 @@ class Reading:
     at_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The times of a report count from the start of a boot of the gateway whose UTC was not known yet.
+
+    boot          its number; times below 2^28 s are seconds since it began (gateway/boot_times.py)
+    quality       what the time is called once it is known
+    not_before_s  UTC: the report was made between this and its time
+    """
+
+    boot: int
+    quality: TimeQuality = "good"
+    not_before_s: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """What one record id stands for: readings that were taken together.
 
     node           who made it: a node, a third-party device, or the gateway
     subject        whom a record of the gateway speaks of, e.g. the node of a window; else None
-    measured_at_s  UTC seconds
+    measured_at_s  UTC seconds; while `pending`, seconds since that boot began, and time_quality is "untrusted"
     time_error_s   half the width of the interval the time lies in; None where nobody knows
     """
 
@@ -59,6 +73,7 @@ class Report:
     assurance: Assurance = "none"
     kind: Kind = "telemetry"
     subject: str | None = None
+    pending: Pending | None = None
 
 
 def stream_of(kind: Kind) -> Stream:
@@ -74,7 +89,7 @@ def exact_time_s(time_s: float) -> float:
 def to_bytes(report: Report) -> bytes:
     """The stored form: a JSON array, so that a technician can read it with the sqlite3 tool."""
     readings = [[r.quantity, r.unit, *_tagged(r.value), r.total, r.at_s] for r in report.readings]
-    fields = [
+    fields: list[Any] = [
         report.node,
         report.record_id,
         report.measured_at_s,
@@ -85,8 +100,10 @@ def to_bytes(report: Report) -> bytes:
         report.assurance,
         report.kind,
         report.subject,
-        readings,
     ]
+    if report.pending is not None:
+        fields.append([report.pending.boot, report.pending.quality, report.pending.not_before_s])
+    fields.append(readings)
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -94,7 +111,8 @@ def from_bytes(stored: bytes) -> Report:
     """The report that to_bytes made these of. Raises ValueError if they are not such bytes."""
     try:
         *head, readings = json.loads(stored)
-        node, record_id, measured_at_s, epoch, seq, quality, error_s, assurance, kind, subject = head
+        node, record_id, measured_at_s, epoch, seq, quality, error_s, assurance, kind, subject, *more = head
+        pending = Pending(*more[0]) if more else None
         parsed = tuple(_reading(*fields) for fields in readings)
     except (TypeError, KeyError) as error:
         raise ValueError(f"not a stored report: {error}") from error
@@ -110,6 +128,7 @@ def from_bytes(stored: bytes) -> Report:
         assurance=assurance,
         kind=kind,
         subject=subject,
+        pending=pending,
     )
 
 

@@ -22,6 +22,7 @@ from gateway.edge.actions import Actions
 from gateway.outbox_bounds import Limits
 from gateway.parts import Part, city_parts, edge_actions, open_southbound
 from gateway.status import StatusFile, gather
+from gateway.time_evidence import machine_clock
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,8 @@ def _open_core(config: Config) -> AbstractAsyncContextManager[Core]:
         cities=[city.name for city in config.city],
         edge=config.edge,
         groups=config.group,
+        clock=machine_clock(config.gateway.time),
+        time_hold_s=config.gateway.time_hold_s,
         limits=Limits(
             max_records=config.outbox.max_records,
             max_bytes=config.outbox.max_bytes,

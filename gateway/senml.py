@@ -20,6 +20,7 @@ from gateway.reading import Reading, Report
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
+_ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 _LABELS = {"bn": -2, "bt": -3, "n": 0, "u": 1, "v": 2, "vs": 3, "vb": 4, "s": 5, "t": 6, "vd": 8}  # RFC 8428 section 6
 
 
@@ -41,8 +42,11 @@ def encode(reports: Sequence[Report], *, lane: str, content: Literal["json", "cb
     """Turn reports of one node into one pack.
 
     reports  one or more, all of one node (or the gateway) and of one assurance, in the order in which they are to
-             arrive Raises   PackError if there is none, or they differ in node or assurance
+             arrive
+    Raises   PackError if there is none, they differ in node or assurance, or one has no UTC yet
     """
+    if any(report.pending for report in reports):
+        raise PackError("a report whose time is not resolved (gateway/boot_times.py) cannot be told to anybody")
     if not reports or len({(report.node, report.assurance) for report in reports}) != 1:
         raise PackError("a pack holds the reports of one node and one assurance, at least one")
     records: list[dict[str, Any]] = []
@@ -91,10 +95,11 @@ class _Base:
 
 
 def _about_time(report: Report) -> Iterable[Reading]:
+    is_point = report.time_quality in ("good", "received")
     if report.time_quality != "good":
         yield Reading(quantity="time_quality", value=report.time_quality)
-        if report.time_error_s is not None:
-            yield Reading(quantity="time_error", value=report.time_error_s, unit="s")
+    if report.time_error_s is not None and not (is_point and report.time_error_s <= _ERROR_UNSAID_S):
+        yield Reading(quantity="time_error", value=report.time_error_s, unit="s")
 
 
 def _value(reading: Reading) -> dict[str, Any]:

@@ -189,6 +189,12 @@ def _name_heard(content: Mapping[str, Any], data_dir: Path) -> None:
         one |= {name: signal.get(name) for name in ("bearer", "rssi_dbm", "snr_db")}
 
 
+def _now_s(seen: Mapping[str, Any]) -> float:
+    """The gateway's own time, by which its records are dated; the machine's may be wrong."""
+    told = seen.get("clock", {}).get("now_s")
+    return time.time() if told is None else told + (seen["age_s"] or 0.0)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `lamppost gateway status`."""
     add_config_argument(parser)
@@ -203,5 +209,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(seen, indent=2))
     else:
-        print("\n".join(status_view.lines(seen, now_s=time.time())))
+        print("\n".join(status_view.lines(seen, now_s=_now_s(seen))))
     return 1 if seen["problems"] else 0

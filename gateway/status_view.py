@@ -3,12 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway import clock_status
+
 _GONE = ("evicted", "expired", "thinned", "damaged", "refused")
 
 
 def lines(status: Mapping[str, Any], *, now_s: float) -> Iterator[str]:
     """The page, line by line."""
     yield from _head(status)
+    if status["state"] == "running" and "source" in status.get("clock", {}):
+        yield clock_status.line(status["clock"])
     for name, city in status["cities"].items():
         yield from _city(name, city, status, now_s)
     if status["state"] == "running":

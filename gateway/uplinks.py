@@ -30,7 +30,7 @@ _MOST_EPOCHS_LOOKED_AT = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Uplink:
-    """A frame as a bearer hands it over. `received_at_s`: UTC at the end of its reception."""
+    """A frame as a bearer hands it over. `received_at_s`: stamp of the end of its reception (ClockTrust.stamp_s)."""
 
     frame: bytes
     bearer: str
@@ -72,10 +72,11 @@ class Uplinks:
         counters: Counters,
         put_report: PutReport,
         put_gap: PutGap,
+        boots: Boots,
     ) -> None:
         self._sessions = sessions
         self._sequences = sequences
-        self._boots = Boots()
+        self._boots = boots
         self._clock = clock
         self._counters = counters
         self._put_report = put_report
@@ -100,15 +101,18 @@ class Uplinks:
         return self._store(tx, uplink, opened, body, epoch)
 
     def _store(self, tx: sqlite3.Connection, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
-        sent_at_s = uplink.received_at_s - uplink.airtime_us / 1e6
-        self._note_boot(tx, opened, body, sent_at_s)
-        self._sessions.accept(tx, opened, boot=body.boot, heard_at_s=uplink.received_at_s)
+        sent_at_s, clock_boot = self._clock.place(uplink.received_at_s - uplink.airtime_us / 1e6)
+        heard_at_s = self._clock.at_least_s(uplink.received_at_s)
+        self._note_boot(tx, opened, body, sent_at_s, clock_boot)
+        self._sessions.accept(tx, opened, boot=body.boot, heard_at_s=heard_at_s)
         origin = Origin(
             node=opened.node,
             epoch=epoch,
             sent_at_s=sent_at_s,
             is_trusted=self._clock.is_trusted,
             is_urgent=opened.is_urgent,
+            clock_boot=clock_boot,
+            clock_error_s=self._clock.error_s or 0.0,
         )
         stored = self._store_reports(tx, body, origin)
         self._settle_floor(tx, body, origin)
@@ -122,7 +126,9 @@ class Uplinks:
             ack=self._ack(tx, opened, epoch),
         )
 
-    def _note_boot(self, tx: sqlite3.Connection, opened: Opened, body: Body, sent_at_s: float) -> None:
+    def _note_boot(
+        self, tx: sqlite3.Connection, opened: Opened, body: Body, sent_at_s: float, clock_boot: int | None
+    ) -> None:
         if body.boot is None:
             return
         node = opened.node.id
@@ -135,8 +141,9 @@ class Uplinks:
             opened.epoch,
             body.boot,
             started_at_s=sent_at_s - body.uptime_s,
-            is_trusted=self._clock.is_trusted,
-            heard_at_s=sent_at_s,
+            is_trusted=clock_boot is None and self._clock.is_good,
+            clock_boot=clock_boot,
+            heard_at_s=self._clock.at_least_s(sent_at_s),
         )
 
     def _store_reports(self, tx: sqlite3.Connection, body: Body, origin: Origin) -> int:
@@ -194,7 +201,7 @@ class Uplinks:
 
     def _ack(self, tx: sqlite3.Connection, opened: Opened, epoch: int) -> Ack:
         sequence = self._sequences.of(tx, opened.node.id, epoch)
-        utc_s = int(self._clock.now_s()) if opened.is_full and self._clock.is_trusted else None
+        utc_s = int(self._clock.now_s()) if opened.is_full and self._clock.is_good else None
         plaintext = pack_ack(
             sequence.base,
             bitmap(sequence.base, sequence),

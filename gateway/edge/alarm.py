@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.edge.rows import Key
-from gateway.reading import Reading, Report, TimeQuality, exact_time_s
+from gateway.reading import Pending, Reading, Report, TimeQuality, exact_time_s
 
 NORMAL, RAISED, ACKNOWLEDGED = "normal", "raised", "acknowledged"
 CLEARED = "cleared"
+
+
+class Timing(NamedTuple):
+    """What is known of a time: as in a Report."""
+
+    quality: TimeQuality = "good"
+    error_s: float | None = None
+    pending: Pending | None = None
 
 
 class Alarm:
@@ -25,15 +33,15 @@ class Alarm:
     seen_s    time of the newest reading that counted
     heard_s   when a report of the node was last stored
     before    what the rule compares the next reading with: value and time
-    is_sure   whether those times are of a trusted clock
+    clock_boot  of which boot of the gateway those times are seconds; None: they are UTC
     values    of an expression: the newest value and its time, by name
     """
 
     __slots__ = (
         "before",
+        "clock_boot",
         "heard_s",
         "is_dirty",
-        "is_sure",
         "is_watched",
         "n",
         "node",
@@ -61,7 +69,7 @@ class Alarm:
         self.unit: str | None = None
         self.values: dict[str, tuple[float, float]] = {}
         self.is_watched = False
-        self.is_sure = True
+        self.clock_boot: int | None = None
         self.is_dirty = False
 
     @property
@@ -77,21 +85,21 @@ class Alarm:
         """Whether the clock alone can change it, or it is raised."""
         return self.is_watched or self.is_raised or self.since_s is not None
 
-    def doubt(self, *, is_sure: bool) -> None:
+    def doubt(self, clock_boot: int | None) -> None:
         """The clock that times come from is another one now: nothing that was noted can be compared with them."""
-        self.since_s, self.seen_s, self.before, self.is_sure = None, float("-inf"), None, is_sure
+        self.since_s, self.seen_s, self.before, self.clock_boot = None, float("-inf"), None, clock_boot
         self.values.clear()
 
     def to_state(self) -> str:
         fields = [self.shape, self.phase, self.n, self.since_s, self.seen_s, self.heard_s, self.before]
         return json.dumps(
-            [*fields, self.value, self.unit, self.values, self.is_watched, self.is_sure], separators=(",", ":")
+            [*fields, self.value, self.unit, self.values, self.is_watched, self.clock_boot], separators=(",", ":")
         )
 
     def take_state(self, state: str) -> None:
         self.shape, self.phase, self.n, self.since_s, self.seen_s, self.heard_s, before, *rest = json.loads(state)
         self.before = tuple(before) if before is not None else None
-        self.value, self.unit, values, self.is_watched, self.is_sure = rest
+        self.value, self.unit, values, self.is_watched, self.clock_boot = rest
         self.values = {name: (value, at_s) for name, (value, at_s) in values.items()}
 
 
@@ -108,10 +116,11 @@ class Step:
 
 
 def as_report(
-    alarm: Alarm, state: str, severity: str, quality: TimeQuality, *, at_s: float, value: float | None, **more: str
+    alarm: Alarm, state: str, severity: str, timing: Timing, *, at_s: float, value: float | None, **more: str
 ) -> Report:
     """The record of one step.
 
+    timing what is known of at_s
     value  None if none made it, or it must stay here
     more   by, cause
     """
@@ -126,7 +135,9 @@ def as_report(
         record_id="",
         measured_at_s=exact_time_s(at_s),
         readings=tuple(readings),
-        time_quality=quality,
+        time_quality=timing.quality,
+        time_error_s=timing.error_s,
+        pending=timing.pending,
         kind="alarm",
         subject=alarm.node,
     )

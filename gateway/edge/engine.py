@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from gateway.config import EdgeConfig
 from gateway.counters import Counters
 from gateway.edge import carried
-from gateway.edge.alarm import Step, step_of
+from gateway.edge.alarm import Step, Timing, step_of
 from gateway.edge.definition import Definition, every
 from gateway.edge.exception import Exceptions
 from gateway.edge.groups import Groups
@@ -92,7 +92,10 @@ class Edge:
         self.withheld = self._flushed_withheld = self._withheld.total(tx)
 
     def add(self, tx: Tables, report: Report, *, now_s: float) -> Outcome:
-        """Take in a report that is being stored, moment `now_s`, and say what goes on and what it causes."""
+        """Take in a report that is being stored, and say what goes on and what it causes.
+
+        now_s  the moment: UTC, or seconds of the gateway's boot if the report's time is
+        """
         owed, self._owed = self._owed, []
         outcome = self._take(tx, report, now_s)
         outcome.produced[:0] = owed
@@ -104,11 +107,11 @@ class Edge:
         self._owed += self._take(tx, report, stored_at_s).produced
         self._is_moved = True
 
-    def tick(self, tx: Tables, *, now_s: float, is_trusted: bool = True) -> list[Report]:
-        """The records that are due by now. `is_trusted`: whether the clock that says so is."""
+    def tick(self, tx: Tables, *, now_s: float, clock_boot: int | None = None) -> list[Report]:
+        """The records that are due by now. `clock_boot`: now_s is not UTC but seconds of that boot of the gateway."""
         made, self._owed = self._owed, []
-        made += self._rules.tick(tx, now_s, is_trusted=is_trusted)
-        if is_trusted:
+        made += self._rules.tick(tx, now_s, clock_boot)
+        if clock_boot is None:
             made += [*self._windows.tick(tx, now_s), *self._withheld.tick(tx, now_s)]
         self._note_changes(made)
         return made
@@ -120,7 +123,7 @@ class Edge:
         if step is not None:
             others = [one for one in self._owed if not _is_same(step_of(one), step)]
             if len(others) == len(self._owed):  # not of a reading: the clock or a person made it
-                others += self._rules.replay(tx, step, record.time_quality)
+                others += self._rules.replay(tx, step, Timing(record.time_quality, record.time_error_s, record.pending))
             self._owed = others
         elif record.kind == "window":
             self._windows.replay(tx, record)
@@ -128,10 +131,10 @@ class Edge:
             self._withheld.replay(tx, record)
 
     def acknowledge(
-        self, tx: Tables, rule: str, node: str, *, by: str, now_s: float, is_trusted: bool = True
+        self, tx: Tables, rule: str, node: str, *, by: str, now_s: float, clock_boot: int | None = None
     ) -> list[Report] | None:
         """Somebody has seen an alarm: the records of it; None if there is no such alarm to acknowledge."""
-        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, is_trusted=is_trusted)
+        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, clock_boot=clock_boot)
         self._note_changes(made or [])
         return made
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 from gateway.config_alarm import RuleConfig
-from gateway.edge.alarm import ACKNOWLEDGED, CLEARED, NORMAL, RAISED, Alarm, Step, as_report
+from gateway.edge.alarm import ACKNOWLEDGED, CLEARED, NORMAL, RAISED, Alarm, Step, Timing, as_report
 from gateway.edge.condition import Verdict, judge, judge_expression
 from gateway.edge.expression import Expression, ExpressionError, name_of
 from gateway.edge.groups import Groups
 from gateway.edge.pulse import Pulse
 from gateway.edge.rows import Key, Rows, Tables
-from gateway.reading import Reading, Report, TimeQuality, exact_time_s
+from gateway.reading import Pending, Reading, Report, exact_time_s
 
 _AHEAD_S = 3600.0  # no reading is newer than the clock by more, unless that was set back since
 _HEARD = 100_000
@@ -54,7 +54,7 @@ class Rules:
         self._is_local = is_local
         self._alarms: Rows[Alarm] = Rows("alarm", self._parse)
         self._pulse = Pulse()
-        self._quality: TimeQuality = "good"  # of the times that are being judged
+        self._timing = Timing()  # of the times that are being judged
         self._plans: dict[str, list[tuple[Rule, Alarm]]] = {}
         self.heard: dict[str, float] = {}  # since this process began
         self._has_silent = any(one.kind == "silent" for one in configs)
@@ -69,15 +69,15 @@ class Rules:
             return []
         self.heard[report.node] = now_s
         self._pulse.beat(tx, now_s)
-        self._quality = report.time_quality
-        is_sure = report.time_quality != "untrusted"
+        self._timing = Timing(report.time_quality, report.time_error_s, report.pending)
+        clock_boot = report.pending.boot if report.pending else None
         made: list[Report] = []
         newest_s = report.measured_at_s
         for rule, alarm in plan:
             if alarm.shape != rule.shape:
                 continue  # the next tick clears it, then the new rule begins
-            if alarm.is_sure is not is_sure or alarm.seen_s > now_s + _AHEAD_S:
-                alarm.doubt(is_sure=is_sure)
+            if alarm.clock_boot != clock_boot or alarm.seen_s > now_s + _AHEAD_S:
+                alarm.doubt(clock_boot)
                 self._alarms.note(alarm)
             if rule.config.kind == "silent":
                 made += self._hear(rule, alarm, now_s)
@@ -173,17 +173,15 @@ class Rules:
         severity = rule.config.severity if rule is not None else "info"
         quantity = rule.config.quantity if rule is not None else None
         hidden = quantity is None or state == ACKNOWLEDGED or "cause" in more or self._is_local(alarm.node, quantity)
-        return as_report(
-            alarm, state, severity, self._quality, at_s=at_s, value=None if hidden else alarm.value, **more
-        )
+        return as_report(alarm, state, severity, self._timing, at_s=at_s, value=None if hidden else alarm.value, **more)
 
-    def tick(self, tx: Tables, now_s: float, *, is_trusted: bool) -> list[Report]:
+    def tick(self, tx: Tables, now_s: float, clock_boot: int | None = None) -> list[Report]:
         """What the clock alone decides: hold times, silence, rules that changed or are gone.
 
         Expressions of the node are judged anew after each step, so that replay can do the same after each record.
         """
         now_s = exact_time_s(now_s)  # as the records say it
-        self._quality = "good" if is_trusted else "untrusted"
+        self._timing = _timing_of(clock_boot)
         if self._has_silent:
             self._pulse.beat(tx, now_s)
         made: list[Report] = []
@@ -192,7 +190,7 @@ class Rules:
             if rule is None or rule.shape != alarm.shape:
                 steps = self._retire(rule, alarm, now_s)
             else:
-                steps = self._wait(rule, alarm, now_s)
+                steps = self._wait(rule, alarm, now_s, clock_boot)
             for step in steps:
                 made += [step, *self._consequences(tx, alarm.node, now_s)]
         return made
@@ -204,12 +202,12 @@ class Rules:
             made += self._combine(tx, rule, alarm, at_s, at_s)
         return made
 
-    def _wait(self, rule: Rule, alarm: Alarm, now_s: float) -> list[Report]:
+    def _wait(self, rule: Rule, alarm: Alarm, now_s: float, clock_boot: int | None) -> list[Report]:
         if rule.config.kind == "silent":
             alarm.heard_s = min(alarm.heard_s, now_s)
             quiet_s = now_s - max(alarm.heard_s, self._pulse.listening_s)
             return self._apply(rule, alarm, True, now_s, now_s) if quiet_s > (rule.config.for_s or 0) else []
-        if alarm.phase != NORMAL or alarm.since_s is None or not rule.config.hold_s:
+        if alarm.phase != NORMAL or alarm.since_s is None or not rule.config.hold_s or alarm.clock_boot != clock_boot:
             return []
         newest_s = max([alarm.seen_s, *(at_s for _, at_s in alarm.values.values())])
         if now_s - newest_s > rule.config.max_age_s or now_s - alarm.since_s < rule.config.hold_s:
@@ -225,11 +223,11 @@ class Rules:
         return made
 
     def acknowledge(
-        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, is_trusted: bool
+        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, clock_boot: int | None = None
     ) -> list[Report] | None:
         """Somebody has seen it. None if it is not raised, or was acknowledged before."""
         now_s = exact_time_s(now_s)
-        self._quality = "good" if is_trusted else "untrusted"
+        self._timing = _timing_of(clock_boot)
         alarm, rule = self._alarms.find(tx, (name, node, 0.0)), self._rules.get(name)
         if alarm is None or rule is None or alarm.phase != RAISED:
             return None
@@ -238,9 +236,9 @@ class Rules:
             made += [self._step(rule, alarm, CLEARED, now_s), *self._consequences(tx, node, now_s)]
         return made
 
-    def replay(self, tx: Tables, step: Step, quality: TimeQuality) -> list[Report]:
+    def replay(self, tx: Tables, step: Step, timing: Timing) -> list[Report]:
         """A record says that this step was taken; the records that must follow it."""
-        self._quality = quality
+        self._timing = timing
         self._take_step(tx, step)
         return self._consequences(tx, step.node, step.at_s)
 
@@ -285,3 +283,8 @@ class Rules:
         alarm = Alarm(key[0], key[1], "")
         alarm.take_state(state)
         return alarm
+
+
+def _timing_of(clock_boot: int | None) -> Timing:
+    """Of a moment of ours: UTC, or seconds of a boot that does not know it."""
+    return Timing() if clock_boot is None else Timing("untrusted", None, Pending(clock_boot))

@@ -8,6 +8,7 @@ names the first and the last sequence of the time it speaks of, and how many bet
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from gateway import gaps
 from gateway.edge.rows import Key, Rows, Tables
@@ -83,7 +84,7 @@ class Withheld:
             gap = gaps.Gap(
                 node=held.node, reason=REASON, count=held.count, epoch=held.epoch, first=held.first, last=held.last
             )
-            made.append(gaps.as_report(gap, now_s=exact_time_s(now_s), is_trusted=True))
+            made.append(replace(gaps.as_report(gap), measured_at_s=exact_time_s(now_s)))
             self._take_off(held, held.count)
         return made
 

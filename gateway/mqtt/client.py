@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from gateway.clock import ClockTrust
 from gateway.endpoint import Endpoint
 from gateway.mqtt import codes
 from gateway.mqtt.connection import Limits
@@ -16,6 +17,7 @@ from gateway.mqtt.errors import SessionError
 from gateway.mqtt.packet import Connack, Connect
 from gateway.mqtt.properties import Properties
 from gateway.mqtt.session import OnMessage, Session
+from gateway.validity import DateError, chain_of, is_dated_by_us, require_dates
 
 _STATES = {
     codes.BAD_CREDENTIALS: "refused_credentials",
@@ -40,6 +42,7 @@ class ClientOptions:
     keep_alive_s      a dead link is found within this time; 0 never looks
     ack_timeout_s     longest wait for a PUBACK before the connection counts as dead
     tls               a context exactly if the endpoint is mqtts://
+    clock             what the dates of certificates are held against, if tls leaves that to us (gateway/validity)
     """
 
     endpoint: Endpoint
@@ -53,6 +56,7 @@ class ClientOptions:
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    clock: ClockTrust | None = field(default=None, repr=False)
 
 
 @asynccontextmanager
@@ -61,8 +65,8 @@ async def open_session(options: ClientOptions, *, on_message: OnMessage | None =
 
     on_message  handles one message; its result is the reason code of the PUBACK, which is sent only then. None leaves
                 the message with the broker and ends the session with state "unstored".
-    Raises      SessionError, whose `state` is unreachable, tls_failed, silent, closed, downgraded, refused_credentials,
-                not_authorised, busy, refused or protocol_error
+    Raises      SessionError, whose `state` is unreachable, tls_failed, certificate_expired, certificate_not_yet_valid,
+                silent, closed, downgraded, refused_credentials, not_authorised, busy, refused or protocol_error
     """
     session: Session | None = None
     try:
@@ -91,7 +95,7 @@ async def _stop(session: Session | None) -> None:
 async def _open(options: ClientOptions, on_message: OnMessage | None) -> Session:
     where = options.endpoint
     try:
-        _, session = await asyncio.get_running_loop().create_connection(
+        transport, session = await asyncio.get_running_loop().create_connection(
             lambda: Session(
                 on_message=on_message,
                 limits=options.limits,
@@ -107,6 +111,12 @@ async def _open(options: ClientOptions, on_message: OnMessage | None) -> Session
         raise SessionError("tls_failed", f"{where}: {error.reason or error}; check the certificates") from None
     except (OSError, UnicodeError) as error:  # UnicodeError: what is no host name at all, e.g. "a..b"
         raise SessionError("unreachable", f"{where}: {getattr(error, 'strerror', None) or error}") from None
+    if options.tls is not None and is_dated_by_us(options.tls):
+        try:
+            require_dates(chain_of(transport.get_extra_info("ssl_object")), options.clock or ClockTrust())
+        except DateError as error:
+            transport.abort()
+            raise SessionError(error.state, f"{where}: {error}") from None
     return session
 
 

@@ -204,11 +204,11 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self.settle)
 
     def settle(self) -> None:
-        """Acknowledge, in order, what has been handled."""
+        """Acknowledge, in order, what has been handled; of what follows a message that was not kept, nothing."""
         self._is_settling = False
         acks = []
         is_unstored = False
-        while self._waiting and self._waiting[0][1].done() and not is_unstored:
+        while self._waiting and self._waiting[0][1].done():
             packet_id, future, size = self._waiting.popleft()
             self._waiting_bytes -= size
             self._budget.used -= size
@@ -220,11 +220,11 @@ class Connection(asyncio.Protocol):
                 self.on_failure(error)
                 continue
             code = future.result()
-            if packet_id and code is not None:
+            is_unstored |= code is None and packet_id > 0  # of QoS 0 nothing can be left with the sender
+            if packet_id and code is not None and not is_unstored:
                 acks.append(encode_puback(packet_id, code, self.version))
-            is_unstored = code is None and packet_id > 0  # of QoS 0 nothing can be left with the sender
         if acks:
             self.send(b"".join(acks))
-        if is_unstored:
+        if is_unstored and self.is_open:
             self.on_unstored()
         self.read_on()

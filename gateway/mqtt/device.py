@@ -29,6 +29,7 @@ from gateway.mqtt.packet import (
     Unsubscribe,
 )
 from gateway.mqtt.properties import Properties
+from gateway.validity import chain_of
 
 _GRACE = 1.5  # a client may be late by half its keep-alive time (MQTT 5 section 3.1.2.10)
 _assigned = itertools.count(1)
@@ -60,11 +61,13 @@ class Origin:
 
     host              the address, empty if unknown
     certificate_name  the common name of its verified certificate, if it showed one
+    certificates      that certificate and its issuers, DER; whether they are out of date is the policy's to say
     """
 
     host: str
     is_tls: bool
     certificate_name: str | None
+    certificates: tuple[bytes, ...] = ()
 
 
 class Host(Protocol):
@@ -108,10 +111,12 @@ class DeviceConnection(Connection):
         address = self._transport.get_extra_info("peername")
         certificate = self._transport.get_extra_info("peercert")
         subject = dict(pair for part in (certificate or {}).get("subject", ()) for pair in part)
+        tls = self._transport.get_extra_info("ssl_object")
         return Origin(
             host=str(address[0]) if address else "",
-            is_tls=self._transport.get_extra_info("ssl_object") is not None,
+            is_tls=tls is not None,
             certificate_name=subject.get("commonName"),
+            certificates=chain_of(tls) if certificate else (),
         )
 
     # Coming in

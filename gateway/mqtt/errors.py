@@ -28,7 +28,8 @@ class PacketError(MqttError):
 class SessionError(MqttError):
     """The connection to a broker is not there, or no more.
 
-    state  what to show an operator: unreachable, tls_failed, refused_credentials, not_authorised, busy, refused,
+    state  what to show an operator: unreachable, tls_failed, certificate_expired, certificate_not_yet_valid, unstored,
+           refused_credentials, not_authorised, busy, refused,
            downgraded, silent, unacknowledged, protocol_error, closed
     """
 

@@ -17,7 +17,15 @@ log = logging.getLogger(__name__)
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 5.0
 _OPERATOR_WAIT_S = 30.0  # an operator has to change something first; do not hammer the broker meanwhile
-_OPERATOR_STATES = ("refused_credentials", "not_authorised", "downgraded", "tls_failed", "refused")
+_OPERATOR_STATES = (
+    "refused_credentials",
+    "not_authorised",
+    "downgraded",
+    "tls_failed",
+    "certificate_expired",
+    "certificate_not_yet_valid",
+    "refused",
+)
 _GOOD_AFTER_S = 10.0  # a connection that lasted this long makes the next wait short again
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.mqtt.codes import DISCONNECT_REASONS_BUSY, RECEIVE_MAXIMUM_EXCEEDED, TOPIC_ALIAS_INVALID, name_of
+from gateway.mqtt.codes import DISCONNECT_REASONS_BUSY, TOPIC_ALIAS_INVALID, name_of
 from gateway.mqtt.connection import Connection, Limits
 from gateway.mqtt.encode import encode, encode_publish
 from gateway.mqtt.errors import PacketError, ProtocolError, SessionError
@@ -215,9 +215,8 @@ class Session(Connection):
             raise ProtocolError("topic_alias", "we announced none", code=TOPIC_ALIAS_INVALID)
         if packet.qos == 2 or self._on_message is None:
             raise ProtocolError("unexpected_packet", f"a PUBLISH of QoS {packet.qos}, which we did not subscribe to")
-        if packet.qos and self.unacknowledged >= self._limits.max_waiting:
-            detail = f"more than {self._limits.max_waiting} unacknowledged"
-            raise ProtocolError("receive_maximum_exceeded", detail, code=RECEIVE_MAXIMUM_EXCEEDED)
+        # MQTT 5 would have us disconnect above our Receive Maximum. mosquitto 2.0 exceeds it as soon as it has a queue,
+        # so it would come back with the same for ever; it is slowed down instead (Connection stops reading).
         self.take(packet, self._on_message(packet))
 
     def _on_answer(self, packet_id: int, codes: list[int]) -> None:

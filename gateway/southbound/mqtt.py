@@ -7,12 +7,14 @@ broker's).
 """
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
 
+from gateway.clock import ClockTrust
 from gateway.endpoint import Endpoint
 from gateway.intake import Intake, Message, Verdict
 from gateway.mqtt import codes
@@ -25,6 +27,9 @@ from gateway.mqtt.listener import Listener
 from gateway.mqtt.packet import Connect, Publish
 from gateway.mqtt.session import Session
 from gateway.uplinks import Uplink
+from gateway.validity import DateError, require_dates
+
+log = logging.getLogger(__name__)
 
 FRAME_FILTER = "n/+/up"
 SENML_FILTER = "up/+/senml"
@@ -151,6 +156,7 @@ class IngestListener:
 
     access           who may connect; None: anybody, and what they send is passed on as assurance "none"
     allow_plaintext  take readable SenML from other machines without TLS
+    clock            what the dates of client certificates are held against
     """
 
     def __init__(
@@ -165,8 +171,11 @@ class IngestListener:
         max_frames_per_s: float = 50,
         limits: ListenerLimits | None = None,
         now_s: Callable[[], float] = time.time,
+        clock: ClockTrust | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._clock = clock or ClockTrust()
+        self._count = count
         self._access = access or AccessList.anonymous()
         self._allow_plaintext = allow_plaintext
         self._password_checks = asyncio.Semaphore(_PASSWORD_CHECKS)
@@ -205,6 +214,12 @@ class IngestListener:
         """Who this is (listener.Policy). A node needs no password: its frames are sealed, and only they are taken."""
         client_id = connect.client_id or assigned_client_id()
         is_private = origin.is_tls or self._allow_plaintext or is_loopback(origin.host)
+        try:
+            require_dates(origin.certificates, self._clock)
+        except DateError as error:
+            self._count(f"mqtt_refused_{error.state}")
+            log.warning("client %s is refused: %s", client_id, error)
+            return codes.NOT_AUTHORISED
         if origin.certificate_name is not None:
             devices = self._access.devices_of(origin.certificate_name) or frozenset((origin.certificate_name,))
             return Peer(client_id, origin.certificate_name, devices, "mtls", is_private)

@@ -33,6 +33,7 @@ _GATEWAY_TOML = """\
 id = "{gateway_id}"
 site = "{site}"
 data_dir = "{data_dir}"
+time = "assume"
 
 [southbound.mqtt]
 listen = "mqtt://127.0.0.1:{listen_port}"

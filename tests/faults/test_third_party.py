@@ -27,6 +27,7 @@ _TOML = """\
 id = "gw-1"
 site = "test"
 data_dir = "{folder}/data"
+time = "assume"
 
 [southbound.mqtt]
 listen = "mqtt://127.0.0.1:{port}"

@@ -13,18 +13,22 @@ from typing import Self
 from gateway.status import read_status
 
 _START_S = 20.0
+_TIME = 'time = "assume"\n'
 
 
 class Agent:
     """A context manager: started and running inside, gone after. `log` keeps what it said on stderr."""
 
     def __init__(self, folder: Path, text: str, *, command: Sequence[str] = ("-m", "lamppost.cli")) -> None:
-        """text  the whole gateway.toml but [gateway], which points to a data folder below `folder`"""
+        """text  the whole gateway.toml but [gateway], which points to a data folder below `folder`
+
+        The machine that runs the tests may have nothing that speaks for its clock, so the gateway takes its word.
+        """
         self.data_dir = folder / "data"
         self.config = folder / "gateway.toml"
         self.log = folder / "agent.log"
         folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(f'[gateway]\nid = "gw-1"\nsite = "test"\ndata_dir = "{self.data_dir}"\n{text}')
+        self.config.write_text(f'[gateway]\nid = "gw-1"\nsite = "test"\ndata_dir = "{self.data_dir}"\n{_TIME}{text}')
         self._command = [sys.executable, *command, "gateway", "run", "--config", str(self.config)]
         self.process: subprocess.Popen[bytes] | None = None
 

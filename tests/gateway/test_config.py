@@ -59,6 +59,8 @@ def test_radio_defaults_are_those_of_the_nodes() -> None:
         (MINIMAL.replace('"test"', "5"), "gateway.site", "text in quotes"),
         (MINIMAL.replace('"test"', '"a/b"'), "gateway.site", "letters"),
         (MINIMAL.replace('id = "gw-1"', 'id = "gw 1"'), "gateway.id", "letters"),
+        (MINIMAL.replace("site =", 'time = "gps"\nsite ='), "gateway.time", "ntp or rtc"),
+        (MINIMAL.replace("site =", "time_hold_s = -1\nsite ="), "gateway.time_hold_s", "0 to 86400"),
         ("", "gateway", "missing"),
         ("gateway = 5", "gateway", "table"),
         (MINIMAL.replace("127.0.0.1:1883", "127.0.0.1:99999"), "southbound.mqtt.listen", "not a URL"),
@@ -102,6 +104,11 @@ def test_mistake_names_the_key_and_the_way_out(text: str, culprit: str, hint: st
         parse(text)
     assert caught.value.key == culprit
     assert hint in str(caught.value)
+
+
+def test_a_clock_that_nothing_has_to_speak_for_is_a_warning() -> None:
+    config = parse(MINIMAL.replace("site =", 'time = "assume"\nsite ='))
+    assert "gateway.time" in config.warnings()[0]
 
 
 def test_password_in_a_url_is_refused_and_not_shown() -> None:

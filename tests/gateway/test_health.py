@@ -52,7 +52,7 @@ def test_what_is_wrong_is_said_in_one_line(change: dict[str, Any], said: str) ->
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"clock": {"is_trusted": False}}, "the clock of this machine is wrong"),
+        ({"clock": {"is_trusted": False}}, "the clock of this machine is not trusted"),
         ({"store": {"trouble": None, "notices": ["set aside as x"]}}, "set aside as x"),
         ({"parts": {"southbound.broker": {"state": "connected"}}}, "is the broker's until it hands it to us"),
     ],

@@ -8,6 +8,7 @@ from gateway.config import EdgeConfig, parse
 from gateway.config_alarm import RuleConfig
 from gateway.config_edge import ActionConfig, PrivacyConfig
 from gateway.errors import ConfigError
+from gateway.reading import Pending
 from tests.gateway.edge.machine import START_S, Machine, alarms, measured, values_of
 
 UP, DOWN = "raised", "cleared"
@@ -102,9 +103,9 @@ def test_rules_work_while_the_clock_is_wrong_and_say_so():
     made = []
     for at_s in (100.0, 120.0, 130.0):
         machine.now_s = at_s
-        made += machine.add(replace(measured("a", at_s, x=2.0), time_quality="untrusted"))
-    assert [(one.time_quality, one.measured_at_s) for one in made] == [("untrusted", 130.0)]
-    machine.add(replace(measured("b", 130.0, x=2.0), time_quality="untrusted"))
+        made += machine.add(replace(measured("a", at_s, x=2.0), time_quality="untrusted", pending=Pending(3)))
+    assert [(one.time_quality, one.pending, one.measured_at_s) for one in made] == [("untrusted", Pending(3), 130.0)]
+    machine.add(replace(measured("b", 130.0, x=2.0), time_quality="untrusted", pending=Pending(3)))
     machine.now_s = START_S
     assert machine.add(measured("b", START_S, x=2.0)) == []  # it has not held since 1970
     assert alarms(machine.tick(START_S + 31)) == [("r", "b", UP)]

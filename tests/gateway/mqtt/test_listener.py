@@ -220,6 +220,28 @@ async def test_message_that_could_not_be_stored_is_not_acknowledged(stored):
     assert stored.counters["mqtt_unstored"] == 1
 
 
+async def test_connections_whose_messages_were_not_kept_take_no_room_for_ever(stored):
+    """Several messages of one commit fail at one time, as on a full disk; the device comes back again and again."""
+    stored.code = None
+    async with serving(stored, max_connections=3, max_total_bytes=3_000) as listener:
+        for attempt in range(1, 10):
+            stored.gate.clear()
+            async with asyncio.timeout(10):
+                while True:  # the last connection is let go of within a second
+                    async with Device(listener.port) as device:
+                        device.send(Connect(client_id="device"))
+                        if await device.receive() is None:
+                            await asyncio.sleep(0.05)
+                            continue
+                        device.send(*(Publish("a", b"x" * 100, 1, packet_id=n) for n in range(1, 6)))
+                        await stored.wait_for(5 * attempt)
+                        stored.gate.set()
+                        assert await device.receive() == Disconnect(0x97)
+                        break
+        assert listener.budget.used == 0
+    assert stored.counters["mqtt_unstored"] == 9
+
+
 async def test_packets_behind_connect_wait_for_admission(stored):
     """MQTT 5 lets a client send before it has the CONNACK."""
     async with serving(stored) as listener, Device(listener.port) as device:
