@@ -40,6 +40,7 @@ DEVICES = 200
 RATE = 30_000  # readings per second of event time
 QUANTITIES = ("temperature", "humidity", "pressure", "noise")
 BEGAN_S = 1_800_000_000.0
+TRIES = 3  # of a small figure: the best one is that of the machine, the rest is its other work
 PLAIN = ("count", "mean", "min", "max")
 SHAPES: dict[str, WindowConfig] = {
     "tumbling 1 min, count mean min max": WindowConfig(name="a", length_s=60, stats=PLAIN),
@@ -107,14 +108,15 @@ def cost_s(windows: Sequence[WindowConfig], reports: Sequence[Report]) -> tuple[
 def bench_windows(count: int) -> None:
     """Print the rate with all, and the cost of each definition."""
     reports = readings(count)
-    empty_s, _ = cost_s((), reports)
+    few = reports[: count // 4]
+    empty_s = min(cost_s((), few)[0] for _ in range(TRIES))
     whole_s, kept_s = cost_s(twenty(), reports)
     print(f"{DEVICES} devices, event time running at {RATE:,} readings/s, {count:,} readings")
     print(f"20 definitions, each reading matches 5, one with quantiles: {1 / whole_s:,.0f} readings/s on one core")
     print(f"  {whole_s * 1e6:.1f} us per reading, of which {empty_s * 1e6:.1f} without any definition")
     print(f"  and {kept_s * 1e6:.1f} for records and a checkpoint of all that changed, every {RATE:,} readings")
     for name, shape in (SHAPES | EXTRA).items():
-        alone_s, _ = cost_s([shape], reports[: count // 2])
+        alone_s = min(cost_s([shape], few)[0] for _ in range(TRIES))
         print(f"  {name:<40}{(alone_s - empty_s) * 1e6:6.2f} us per matching reading")
 
 

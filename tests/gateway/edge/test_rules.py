@@ -8,7 +8,8 @@ from gateway.config import EdgeConfig, parse
 from gateway.config_alarm import RuleConfig
 from gateway.config_edge import ActionConfig, PrivacyConfig
 from gateway.errors import ConfigError
-from gateway.reading import Pending
+from gateway.reading import Pending, Reading
+from tests.gateway.cores import ManualTime, running_core, stored_reports
 from tests.gateway.edge.machine import START_S, Machine, alarms, measured, values_of
 
 UP, DOWN = "raised", "cleared"
@@ -260,3 +261,18 @@ def test_a_rule_names_actions_that_are_there():
     assert EdgeConfig(action=(siren,), rule=(rule("silent", for_s=60, actions=("siren",)),)).rule[0].actions == (
         "siren",
     )
+
+
+async def test_a_gateway_that_does_not_know_the_time_raises_alarms_that_wait_for_it(tmp_path):
+    time = ManualTime(now_s=500.0)  # 1970
+    edge = EdgeConfig(rule=(rule("threshold", above=1.0), RuleConfig(name="s", kind="silent", for_s=60)))
+    async with running_core(tmp_path, edge=edge, clock=time.clock) as core:
+        assert not core.clock.is_trusted
+        await core.intake.submit_own([Reading(quantity="x", value=2.0)])
+        time.advance(70)
+        await core.tell_windows()
+        told = [one for one in await stored_reports(core) if one.kind == "alarm"]
+    assert alarms(told) == [("r", "gw-1", UP), ("s", "gw-1", UP)]
+    assert {one.time_quality for one in told} == {"untrusted"}
+    assert all(one.pending is not None and one.pending.boot == core.clock.number for one in told)
+    assert told[1].measured_at_s - told[0].measured_at_s == 70
