@@ -223,6 +223,11 @@ class Edge:
         """When a node that a rule covers was last heard, since this process began."""
         return self._rules.heard
 
+    @property
+    def must_react(self) -> bool:
+        """Whether a rule acts on the spot: then a report must not wait long for company in its commit."""
+        return self._rules.has_actions
+
     def actions_of(self, rule: str) -> tuple[str, ...]:
         """The actions that a rule holds while it is raised."""
         return self._rules.actions_of(rule)

@@ -57,6 +57,7 @@ class Rules:
         self._timing = Timing()  # of the times that are being judged
         self._plans: dict[str, list[tuple[Rule, Alarm]]] = {}
         self.heard: dict[str, float] = {}  # since this process began
+        self.has_actions = any(one.actions for one in configs)
         self._has_silent = any(one.kind == "silent" for one in configs)
 
     def __len__(self) -> int:
