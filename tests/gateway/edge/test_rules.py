@@ -258,9 +258,10 @@ def test_a_mistake_in_the_file_names_its_key(text, key, hint):
 
 def test_a_rule_names_actions_that_are_there():
     siren = ActionConfig(name="siren", kind="gpio", pin=4)
-    assert EdgeConfig(action=(siren,), rule=(rule("silent", for_s=60, actions=("siren",)),)).rule[0].actions == (
-        "siren",
-    )
+    held = rule("silent", for_s=60, actions=("siren",))
+    assert EdgeConfig(action=(siren,), rule=(held,)).rule[0].actions == ("siren",)
+    assert Machine(action=(siren,), rule=(held,)).edge.must_react
+    assert not Machine(rule=(rule("silent", for_s=60),)).edge.must_react
 
 
 async def test_a_gateway_that_does_not_know_the_time_raises_alarms_that_wait_for_it(tmp_path):
