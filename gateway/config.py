@@ -108,7 +108,12 @@ class CityConfig:
     allow_plaintext: bool = option("Send readable data and the password over a network without TLS.", default=False)
     ack_timeout_s: float = option("Seconds to wait for the broker's acknowledgement.", default=20.0)
     keep_alive_s: int = option("Seconds after which a silent connection is tested.", default=15)
-    pack_records: int = option("Most records in one message while a queue exists.", default=16)
+    compress: str = option('Make long messages shorter: "none" or "zstd" (RFC 8878).', default="none")
+    pack_records: int = option("Most records in one message while a queue exists.", default=500)
+    pack_bytes: int = option("Most bytes of such a message; the broker's own limit holds too.", default=65_536)
+    pack_wait_ms: int = option("Longest wait of a reading for others of its node once messages queue.", default=50)
+    backlog_records_per_s: int = option("Most records of a backlog sent in any second; 0: no cap.", default=2_000)
+    backlog_bytes_per_s: int = option("Most bytes of a backlog's messages in any second; 0: no cap.", default=1_000_000)
 
     def __post_init__(self) -> None:
         require_one_of("kind", self.kind, ("mqtt",))
@@ -117,7 +122,12 @@ class CityConfig:
         require_topic("topic", self.topic)
         require_range("ack_timeout_s", self.ack_timeout_s, 1, 300)
         require_range("keep_alive_s", self.keep_alive_s, 2, 3_600)
-        require_range("pack_records", self.pack_records, 1, 64)
+        require_one_of("compress", self.compress, ("none", "zstd"))
+        require_range("pack_records", self.pack_records, 1, 1_000)
+        require_range("pack_bytes", self.pack_bytes, 1_000, 250_000)
+        require_range("pack_wait_ms", self.pack_wait_ms, 0, 5_000)
+        require_range("backlog_records_per_s", self.backlog_records_per_s, 0, 1_000_000)
+        require_range("backlog_bytes_per_s", self.backlog_bytes_per_s, 0, 1_000_000_000)
         if self.endpoint.is_plain_on_a_network and not self.allow_plaintext:
             raise ConfigError(
                 "url", self.url, "plain mqtt:// off this machine; use mqtts://, or allow_plaintext = true"

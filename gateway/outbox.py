@@ -21,6 +21,7 @@ from typing import Literal
 from gateway.boot_table import BootTable, resolved_head
 from gateway.outbox_bounds import Bounds
 from gateway.outbox_ledger import OVERHEAD_BYTES, AuditRow, Ledger, audit_rows, balance_of
+from gateway.outbox_places import Place, Places
 from gateway.reading import STREAMS, Report, from_bytes, stream_of, to_bytes
 from gateway.store import Store
 
@@ -79,6 +80,7 @@ class Outbox:
         self._ledger = ledger
         self._bounds = bounds
         self._news = asyncio.Event()
+        self._places = {city: Places() for city in ledger.cities}
         store.on_commit(self._announce)
 
     def put(self, tx: sqlite3.Connection, report: Report, *, is_produced: bool, now_s: float) -> None:
@@ -109,6 +111,52 @@ class Outbox:
                 return batch
             else:
                 await news.wait()
+
+    async def take(
+        self, city: str, *, lane: Lane, streams: Sequence[int], limit: int, max_bytes: int | None = None
+    ) -> Batch:
+        """The next records of the most important of `streams` that has any; waits while none has.
+
+        lane       "live": stored since `reconnected`; "backlog": what was unsettled then
+        limit      most records; max_bytes: most bytes of them as stored, but never less than one record
+        Takes each record once: it comes again after `give_back`, or as backlog after `reconnected`.
+        """
+        places = self._places[city]
+        while True:
+            news = places.news[lane]
+            if places.tail is None:
+                places.start(await self._store.read(_tail))
+            for stream in streams:
+                batch = await self._take_from(places.of(lane, stream), city, limit, max_bytes)
+                if batch:
+                    return batch
+            await news.wait()
+
+    async def _take_from(self, place: Place, city: str, limit: int, max_bytes: int | None) -> Batch | None:
+        if place.returned:
+            records = place.returned[:limit]
+            del place.returned[:limit]
+            return Batch(city=city, stream=place.stream, lane=place.lane, records=tuple(records))
+        while True:
+            batch, damaged, held = await self._store.read(lambda db: _after(db, city, place, limit, max_bytes))
+            if damaged:
+                log.error("%d stored records are damaged; they are given up and reported as a gap", len(damaged))
+                await self._store.write(partial(self._bounds.give_up_damaged, ids=damaged))
+            elif due := self._boot_table.due(held):
+                await self._store.write(partial(self._boot_table.release, reports=due))
+            else:
+                break
+        if batch:
+            place.read_to = batch.records[-1].id
+        return batch
+
+    def give_back(self, batch: Batch) -> None:
+        """`batch` was taken and not settled: it is taken again, before later ones of the same stream and lane."""
+        self._places[batch.city].give_back(batch.lane, batch.stream, batch.records)
+
+    def reconnected(self, city: str) -> None:
+        """Live starts at the tail of every stream now; what is unsettled below it is owed as backlog."""
+        self._places[city].rewind()
 
     async def mark_delivered(self, batch: Batch, *, unheard: bool = False) -> None:
         """The platform has these. `unheard`: it said that nobody was subscribed."""
@@ -158,6 +206,9 @@ class Outbox:
         """Wake everybody who waits, and let the next wait for the next commit."""
         self._news.set()
         self._news = asyncio.Event()
+        for places in self._places.values():
+            places.announce("live")
+            places.announce("backlog")  # what was held for the time may have got it
 
 
 def backlog_of(db: sqlite3.Connection, city: str) -> Backlog:
@@ -200,6 +251,40 @@ def _oldest(
             return replace(batch, records=records), [], held
         held += [stored.report for stored in batch.records]
     return None, [], held
+
+
+def _tail(db: sqlite3.Connection) -> int:
+    """The highest id given so far, of records that are gone too."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _after(
+    db: sqlite3.Connection, city: str, place: Place, limit: int, max_bytes: int | None
+) -> tuple[Batch | None, list[int], list[Report]]:
+    """The records of one stream behind a place, or the ids of damaged ones there; else what waits for the time."""
+    rows = db.execute(
+        "SELECT id, stored_at_s, crc, body FROM records r WHERE stream = :stream AND id > :after AND id <= :through"
+        " AND r.id > (SELECT done_through FROM cursors WHERE city = :city AND stream = :stream)"
+        " AND NOT EXISTS (SELECT 1 FROM settled s WHERE s.city = :city AND s.stream = :stream AND s.id = r.id)"
+        " ORDER BY id LIMIT :limit",
+        {"city": city, "stream": place.stream, "after": place.read_to, "through": place.ends_at, "limit": limit},
+    ).fetchall()
+    if max_bytes is not None:
+        size = 0
+        for at, row in enumerate(rows):
+            size += len(row[3])
+            if size > max_bytes and at:
+                del rows[at:]
+                break
+    batch, damaged = _as_batch(rows, city, place.stream, 0.0)
+    if damaged:
+        return None, damaged, []
+    dated = resolved_head(db, [stored.report for stored in batch.records])
+    if not dated:
+        return None, [], [stored.report for stored in batch.records]
+    records = tuple(Stored(old.id, new) for old, new in zip(batch.records, dated, strict=False))
+    return replace(batch, lane=place.lane, records=records), [], []
 
 
 def _as_batch(

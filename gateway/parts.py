@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.city.compress import Compressor
+from gateway.city.delivery import Options
 from gateway.city.forwarder import Forwarder
 from gateway.city.mqtt import MqttCity
 from gateway.clock import ClockTrust
@@ -96,8 +98,8 @@ def city_parts(config: Config, core: Core) -> list[Part]:
             city,
             city_name=one.name,
             count=core.counters.add,
-            require_subscriber=one.require_subscriber,
-            pack_records=one.pack_records,
+            options=_delivery_options(one),
+            compressor=Compressor() if one.compress == "zstd" else None,
         )
         parts.append(Part(name=f"city.{one.name}.session", run=city.run, status=city.status))
         parts.append(Part(name=f"city.{one.name}", run=forwarder.run, status=forwarder.status))
@@ -152,6 +154,17 @@ def _broker_options(mqtt: MqttSouthbound, endpoint: Endpoint, gateway_id: str, c
         password=read_password(f"{place}.broker_password_file", password) if password else None,
         tls=tls,
         clock=clock,
+    )
+
+
+def _delivery_options(city: CityConfig) -> Options:
+    return Options(
+        require_subscriber=city.require_subscriber,
+        pack_records=city.pack_records,
+        pack_bytes=city.pack_bytes,
+        pack_wait_s=city.pack_wait_ms / 1000,
+        backlog_records_per_s=city.backlog_records_per_s,
+        backlog_bytes_per_s=city.backlog_bytes_per_s,
     )
 
 
