@@ -11,6 +11,15 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config_alarm import RuleConfig
+from gateway.config_edge import (
+    ActionConfig,
+    GroupConfig,
+    PrivacyConfig,
+    ReportConfig,
+    WindowConfig,
+    require_unique,
+)
 from gateway.config_rules import (
     require_name,
     require_one_of,
@@ -21,6 +30,7 @@ from gateway.config_rules import (
 )
 from gateway.config_southbound import LoraSouthbound, MqttSouthbound, SensorConfig, Southbound
 from gateway.config_table import build, option, section
+from gateway.edge.expression import check_rules
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
 from gateway.time_evidence import POLICIES
@@ -146,13 +156,25 @@ class OutboxConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeConfig:
-    """[edge]: what the gateway computes itself."""
+    """[edge]: what the gateway computes, decides and holds back itself."""
 
-    window_s: int = option("Seconds per window of count, mean, min and max; 0 makes none.", default=60)
+    window_s: int = option("Seconds per window of count, mean, min and max of everything; 0 makes none.", default=60)
+    withheld_every_s: int = option("How often the numbers of reports held back here are told.", default=3600)
+    window: tuple[WindowConfig, ...] = section("Further windows.", default_factory=tuple)
+    report: tuple[ReportConfig, ...] = section("What is forwarded only by exception.", default_factory=tuple)
+    rule: tuple[RuleConfig, ...] = section("When an alarm is raised.", default_factory=tuple)
+    action: tuple[ActionConfig, ...] = section("What an alarm does on the spot.", default_factory=tuple)
+    privacy: tuple[PrivacyConfig, ...] = section(
+        "What is done to a quantity before it is stored.", default_factory=tuple
+    )
 
     def __post_init__(self) -> None:
         if self.window_s:
             require_range("window_s", self.window_s, 5, 86_400)
+        require_range("withheld_every_s", self.withheld_every_s, 10, 7 * 86_400)
+        for key in ("window", "rule", "action"):
+            require_unique(key, [one.name for one in getattr(self, key)])
+        check_rules(self.rule, [one.name for one in self.action])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +187,7 @@ class Config:
     city: tuple[CityConfig, ...] = section("Platforms that receive.", default_factory=tuple)
     outbox: OutboxConfig = section("How much is kept while the city is away.", default_factory=OutboxConfig)
     edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
+    group: tuple[GroupConfig, ...] = section("Nodes under one name.", default_factory=tuple)
 
     def __post_init__(self) -> None:
         if not (self.southbound.mqtt or self.southbound.lora or self.sensor):
@@ -174,6 +197,7 @@ class Config:
             if city.name in seen:
                 raise ConfigError(f"city[{at}].name", city.name, "is taken; give each [[city]] a name of its own")
             seen.add(city.name)
+        require_unique("group", [one.name for one in self.group])
 
     def warnings(self) -> list[str]:
         """What an operator should know though it is allowed."""

@@ -12,6 +12,7 @@ from gateway.city.mqtt import MqttCity
 from gateway.clock import ClockTrust
 from gateway.config import CityConfig, Config, MqttSouthbound
 from gateway.core import Core
+from gateway.edge.actions import Actions
 from gateway.endpoint import Endpoint
 from gateway.mqtt.access import AccessList
 from gateway.mqtt.client import ClientOptions
@@ -40,6 +41,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
     if mqtt and mqtt.listen_endpoint:
         listener = await stack.enter_async_context(_listener(mqtt, mqtt.listen_endpoint, core))
         parts.append(Part(name="southbound.listen", run=listener.run, status=listener.status))
+        core.publishers.append(listener.publish)
     if mqtt and mqtt.broker_endpoint:
         options = _broker_options(mqtt, mqtt.broker_endpoint, config.gateway.id, core.clock)
         broker = BrokerSubscription(
@@ -50,6 +52,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
+        core.publishers.append(broker.publish)
     if lora:
         radio = LoraRadio(
             lora,
@@ -63,6 +66,20 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
         sensor = GatewaySensor(one, core.intake, count=core.counters.add)
         parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
     return parts
+
+
+def edge_actions(config: Config, core: Core) -> Actions:
+    """What alarms do on the spot, told of them by the core from now on."""
+    actions = Actions(
+        config.edge.action,
+        core.edge,
+        is_admitted=core.is_admitted,
+        publish=core.publish,
+        count=core.counters.add,
+        now_s=core.clock.now_s,
+    )
+    core.on_alarm(actions.react)
+    return actions
 
 
 def city_parts(config: Config, core: Core) -> list[Part]:

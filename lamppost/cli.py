@@ -50,11 +50,39 @@ COMMANDS = (
     Command(
         words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
     ),
+    *(
+        Command(
+            words=("group", verb),
+            module="gateway.edge.group_command",
+            about=about,
+            add_arguments=f"add_{verb}_arguments",
+            run=f"run_{verb}",
+        )
+        for verb, about in (
+            ("list", "show the groups of nodes"),
+            ("show", "show one group and its nodes"),
+            ("create", "make a group or a zone"),
+            ("update", "add nodes to a group, or remove them"),
+            ("delete", "delete a group"),
+        )
+    ),
+    *(
+        Command(
+            words=("alarm", verb),
+            module="gateway.edge.alarm_command",
+            about=about,
+            add_arguments=f"add_{verb}_arguments",
+            run=f"run_{verb}",
+        )
+        for verb, about in (("list", "show the alarms that are raised"), ("ack", "say that an alarm has been seen"))
+    ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
 _GROUPS = {
     "gateway": "the box in the street cabinet: run it, check it, look into it",
+    "group": "nodes under one name, for windows, rules and policies",
+    "alarm": "what the rules of the gateway have found",
     "city": "the far end: what a platform receives",
     "board": "a node without hardware",
 }

@@ -35,6 +35,7 @@ FRAME_FILTER = "n/+/up"
 SENML_FILTER = "up/+/senml"
 _FRAME_TOPIC = re.compile(r"n/[0-9a-f]{4}/up")
 _SENML_TOPIC = re.compile(r"up/([^/]{1,128})/senml")
+_ACTION_TOPIC = re.compile(r"act/[A-Za-z0-9._-]{1,64}")
 _NODE_CLIENT_ID = re.compile(r"n-([0-9a-f]{4})-[0-9a-f]{8}")
 _LONGEST_FRAME = 255
 _PASSWORD_CHECKS = 4  # at one time: each takes a thread, 16 MiB and some 40 ms
@@ -263,9 +264,15 @@ class IngestListener:
         return Peer(client_id, connect.username, self._access.devices_of(connect.username), "password", is_private)
 
     def may_subscribe(self, peer: Peer, topic: str) -> int:
-        """A node may hear its own downlinks, and nobody anything else (listener.Policy)."""
+        """A node may hear its own downlinks, a device whose SenML is taken what alarms say (listener.Policy)."""
         node = _NODE_CLIENT_ID.fullmatch(peer.client_id)
+        if _ACTION_TOPIC.fullmatch(topic) and peer.is_private and peer.devices != frozenset():
+            return codes.SUCCESS
         return codes.SUCCESS if node and topic == f"n/{node[1]}/down" else codes.NOT_AUTHORISED
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send a message to who subscribed to it. Returns to how many it went."""
+        return self._listener.publish(topic, payload)
 
     def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
         """One message of an admitted peer; the code for its PUBACK, None to leave it with the peer."""
@@ -307,6 +314,13 @@ class BrokerSubscription:
         """What `gateway status` shows."""
         note = "what the broker acknowledged and has not handed over is kept by the broker"
         return {**self._link.status(), "note": note}
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Publish at the broker, QoS 0. Returns 1, or 0 while we are not there."""
+        if self._session is None:
+            return 0
+        self._send_downlink(topic, payload)
+        return 1
 
     async def _serve(self, session: Session) -> None:
         self._session = session
