@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import cbor2
@@ -69,7 +70,7 @@ class PublicKey:
             raise CoseError("key", "only P-256 and Ed25519 keys are known here")
         return cls(alg, raw, thumbprint(raw)[:8])
 
-    def cose_key(self) -> dict[int, object]:
+    def cose_key(self) -> dict[int, Any]:
         """The COSE_Key, with its algorithm."""
         return {**_bare_key(self.raw), _KEY_ALG: self.alg}
 
@@ -146,6 +147,9 @@ def parse(data: bytes) -> Sign1:
 
     Objects of others may carry the kid unprotected (as RFC 9052's own examples do); the algorithm never.
     """
+    usual = _usual(data)
+    if usual is not None:
+        return usual
     try:
         tagged = decode(data)
         if not isinstance(tagged, cbor2.CBORTag) or tagged.tag != _SIGN1_TAG:
@@ -163,6 +167,45 @@ def parse(data: bytes) -> Sign1:
     if alg not in NAMES or isinstance(alg, bool):
         raise CoseError("algorithm", f"algorithm {name_of(alg)} is not known here")
     return Sign1(alg, kid, payload, protected, signature)
+
+
+def _usual(data: bytes) -> Sign1 | None:
+    """The shape that sign1 makes, read by hand: a registry is verified by the hundred thousand. None: look closer."""
+    if data[:2] != b"\xd2\x84" or len(data) > 1 << 16:
+        return None
+    protected, at = _take_bytes(data, 2)
+    payload, at = _take_bytes(data, at + 1) if data[at : at + 1] == b"\xa0" else (None, 0)
+    signature, at = _take_bytes(data, at) if payload is not None else (None, 0)
+    if protected is None or payload is None or signature is None or at != len(data):
+        return None
+    header = _usual_header(protected)
+    return Sign1(*header, payload, protected, signature) if header else None
+
+
+@lru_cache(maxsize=64)
+def _usual_header(protected: bytes) -> tuple[int, bytes] | None:
+    try:
+        header = decode(protected)
+    except CborError:
+        return None
+    if not isinstance(header, dict) or header.keys() != {_ALG, _KID} or header[_ALG] not in NAMES:
+        return None
+    kid = header[_KID]
+    return (header[_ALG], kid) if isinstance(kid, bytes) and not isinstance(header[_ALG], bool) else None
+
+
+def _take_bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
+    """A CBOR byte string in its shortest form, and where it ends."""
+    first = data[at] if at < len(data) else 0
+    if 0x40 <= first < 0x58:
+        start, length = at + 1, first - 0x40
+    elif first == 0x58 and at + 1 < len(data) and data[at + 1] >= 24:
+        start, length = at + 2, data[at + 1]
+    elif first == 0x59 and at + 2 < len(data) and data[at + 1]:
+        start, length = at + 3, int.from_bytes(data[at + 1 : at + 3], "big")
+    else:
+        return None, at
+    return (data[start : start + length], start + length) if start + length <= len(data) else (None, at)
 
 
 def verify1(data: bytes, keys: Iterable[PublicKey], *, external: bytes = b"") -> bytes:
@@ -204,7 +247,7 @@ def name_of(alg: object) -> str:
     return NAMES.get(alg, repr(alg)) if isinstance(alg, int) else repr(alg)
 
 
-def _bare_key(raw: Any) -> dict[int, object]:
+def _bare_key(raw: Any) -> dict[int, Any]:
     if isinstance(raw, ed25519.Ed25519PublicKey):
         form = serialization.PublicFormat.Raw
         return {_KTY: _OKP, _CRV: _ED25519, _X: raw.public_bytes(serialization.Encoding.Raw, form)}

@@ -154,7 +154,9 @@ def test_malformed_object_is_refused(parts: list[Any], reason: str) -> None:
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("text", ["1801", "0102", "a2010101", "a201010102", "9f01ff", "5f4101ff", "a202010102", "f93c00ff"])
+@pytest.mark.parametrize(
+    "text", ["1801", "0102", "a2010101", "a201010102", "9f01ff", "5f4101ff", "a202010102", "f93c00ff"]
+)
 def test_cbor_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(CborError):
         decode(bytes.fromhex(text))
