@@ -44,6 +44,8 @@ class LogFile:
 
     def append(self, frames: Sequence[tuple[int, bytes]]) -> bytes:
         """Write these at the end, on disk when it returns. Returns the bytes written. Raises LogError."""
+        if self.size() != self.end:
+            raise LogError(f"{self.path} holds more than was read; restart with a fresh sync before anything is added")
         data = b"".join(_frame(kind, content) for kind, content in frames)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

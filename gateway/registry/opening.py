@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.database import sync_dir, write_durably
+from gateway.identity.cose import KeySigner
 from gateway.registry import checkpoint
 from gateway.registry.checkpoint import Checkpoint, CheckpointDamaged, Read, digest_of
-from gateway.registry.keys import HOLDER_KEY, load_key
+from gateway.registry.keys import HOLDER_KEY, load_key, make_key
 from gateway.registry.registry import FORKS, LOGS, Registry, RegistryError, load_site, lock_folder
 from gateway.registry.rules import Refused, Trial, check_piece
 from gateway.registry.site import AnchorError, Site, read_anchor
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 ANCHOR = "anchor.cbor"
 HOLDER = "holder.json"
 CHANGES_PER_CHECKPOINT = 8192
+
+
+def make_holder(folder: Path) -> KeySigner:
+    """The key of who will hold the registry in this folder. Raises KeyFileError if there is one."""
+    return make_key(folder / HOLDER_KEY)
 
 
 def create(folder: Path, anchor: bytes, *, me: str | None) -> None:
@@ -53,6 +59,7 @@ def open_registry(folder: Path, *, read_only: bool = False) -> Iterator[Registry
     """
     registry = _made(folder)
     fd = None if read_only else lock_folder(folder)
+    registry.on_listen = lambda one: load_log(registry, one, repair=not read_only)
     try:
         _load(registry, repair=not read_only)
         yield registry
@@ -149,7 +156,7 @@ def _load(registry: Registry, *, repair: bool) -> None:
     except CheckpointDamaged as damage:
         _notice(registry, f"{damage}; everything is verified anew from the logs")
         _forget(registry)
-    for path in _log_files(registry):
+    for path in _log_files(registry):  # the authority's first; reading it may load others already
         load_log(registry, registry.writer(_writer_of(path)), repair=repair)
 
 

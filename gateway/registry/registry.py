@@ -66,6 +66,7 @@ class Registry:
         self.notices: list[str] = []
         self.forked: dict[str, str] = {}
         self.listeners: list[OnStatement] = []
+        self.on_listen: Callable[[WriterLog], None] = lambda log: None  # opening.py sets it
         self._logs: dict[str, WriterLog] = {}
 
     # Asking
@@ -262,10 +263,19 @@ class Registry:
             if one.is_of_authority:
                 self.site.take(one)
             self.index.add(one, payload)
+            if one.kind in (st.GATEWAY, st.ANCHOR):
+                self._listen_to(one)
             if one.kind == st.GATEWAY_REVOKE:
                 self.index.touch_spoken_of(one.subject)
             for listener in self.listeners:
                 listener(one)
+
+    def _listen_to(self, one: Statement) -> None:
+        """A log that was kept and not listened to (an anchor removed, the authority's log damaged) counts again."""
+        writer = one.subject if one.kind == st.GATEWAY else f"{one.subject}/{st.AUTHORITY}"
+        known = self.writer(writer)
+        if not known.size and known.file.size():
+            self.on_listen(known)
 
     def _note_fork(self, piece: Piece, detail: str) -> None:
         known = self.writer(piece.writer)
