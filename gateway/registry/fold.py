@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.identity.cbor import encode
-from gateway.identity.cose import key_of, thumbprint
-from gateway.identity.names import compressed, did_key
+from gateway.identity.names import did_key, key_name, point_of
 from gateway.registry import statement as st
 from gateway.registry.statement import Statement, reread
 
@@ -47,12 +46,12 @@ class Identity:
     @property
     def point(self) -> bytes:
         """The compressed public point."""
-        return compressed(key_of(self.key).raw)
+        return point_of(self.key)
 
     def names(self) -> list[str]:
-        """Everything it can be asked for by: scheme:value; the id itself apart."""
+        """What it is found by, beside its id and its did:key."""
         found = [f"{scheme}:{value}" for scheme, value in sorted(self.aliases.items())]
-        return [*found, f"kid:{self.kid.hex()}", f"key:{thumbprint(key_of(self.key).raw).hex()}", did_key(self.point)]
+        return [*found, f"kid:{self.kid.hex()}", key_name(self.point)]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -22,7 +22,6 @@ from gateway.registry.keys import HOLDER_KEY, load_key, make_key
 from gateway.registry.registry import FORKS, LOGS, Registry, RegistryError, load_site, lock_folder
 from gateway.registry.rules import Refused, Trial, check_piece
 from gateway.registry.site import AnchorError, Site, read_anchor
-from gateway.registry.statement import reread
 from gateway.registry.writer import WriterLog
 
 log = logging.getLogger(__name__)
@@ -96,37 +95,6 @@ def save(registry: Registry) -> None:
         registry.index.adopt(new)
     for path in old:
         path.unlink()
-
-
-def verify(registry: Registry) -> tuple[int, list[str]]:
-    """Verify every entry of every log from the anchor on. Returns how many, and what is wrong."""
-    entries = 0
-    problems: list[str] = []
-    site = Site(registry.site.anchor)
-    for writer in _order(registry):
-        trial = _verify_log(registry, writer.writer, site, problems)
-        entries += trial.next_index
-        site = trial.site
-        if trial.next_index != writer.size:
-            problems.append(f"{writer.writer}: {writer.size} entries are known, {trial.next_index} can be verified")
-    return entries, problems
-
-
-def _verify_log(registry: Registry, writer: str, site: Site, problems: list[str]) -> Trial:
-    fresh = WriterLog(registry.folder / LOGS, writer)
-    trial = Trial(site, fresh.frontier, lambda name, subject: _before(registry, name, subject, trial.next_index))
-    try:
-        for piece in fresh.pieces():
-            check_piece(piece, trial, piece.entries)
-            trial.settle()
-    except Refused as error:
-        problems.append(str(error))
-    return trial
-
-
-def _before(registry: Registry, site: str, subject: str, index: int) -> list[bytes]:
-    """What a writer had said of the subject before entry `index`."""
-    return [one for one in registry.index.facts(site, subject) if reread(one).index < index]
 
 
 def _made(folder: Path) -> Registry:
@@ -231,10 +199,6 @@ def _log_files(registry: Registry) -> list[Path]:
     first = registry.site.authority
     paths = (registry.folder / LOGS).glob("*.log")
     return sorted(paths, key=lambda path: (_writer_of(path) != first, path.name))
-
-
-def _order(registry: Registry) -> list[WriterLog]:
-    return sorted(registry.writers(), key=lambda one: (one.writer != registry.site.authority, one.writer))
 
 
 def _writer_of(path: Path) -> str:

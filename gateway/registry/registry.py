@@ -19,6 +19,7 @@ from threading import RLock
 from gateway.errors import GatewayError
 from gateway.identity.cbor import encode
 from gateway.identity.cose import Signer
+from gateway.identity.names import key_name, point_of_did
 from gateway.registry import statement as st
 from gateway.registry.fold import Identity, evaluate, suspensions
 from gateway.registry.index import Index
@@ -86,9 +87,14 @@ class Registry:
     def find(self, name: str) -> list[Identity]:
         """Every identity that has this name now: an id, or "kid:...", "label:...", "eui64:...", "did:key:..."."""
         with self.lock:
-            itself = self.identity(name)
-            if itself is not None:
-                return [itself]
+            if name.startswith("urn:"):
+                itself = self.identity(name)
+                return [itself] if itself is not None else []
+            if name.startswith("did:"):
+                try:
+                    name = key_name(point_of_did(name))
+                except ValueError:
+                    return []
             named = {subject for _, subject in self.index.find(name)}
             found = [one for one in map(self.identity, sorted(named)) if one is not None]
             return [one for one in found if name in one.names()]

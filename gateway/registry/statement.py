@@ -15,7 +15,7 @@ import cbor2
 from gateway.errors import GatewayError
 from gateway.identity.cbor import CborError, decode, encode
 from gateway.identity.cose import ES256, CoseError, Sign1, Signer, key_of, parse, sign1
-from gateway.identity.names import is_named_after
+from gateway.identity.names import is_named_after, point_of
 
 STATEMENT_CONTEXT = b"lamppost statement 1"  # external data: a head never verifies as a statement, nor the reverse
 ROTATION_CONTEXT = b"lamppost rotation 1"
@@ -204,7 +204,7 @@ def _fields(kind: int, body: Mapping[object, Any]) -> dict[str, Any]:
 def check_name(statement: Statement) -> None:
     """An enrolled id must be that of its key. Raises StatementError "name"."""
     key = statement.fields["key"]
-    if key.get(3) != ES256 or not is_named_after(statement.subject, bytes((2 + (key[-3][-1] & 1),)) + key[-2]):
+    if key.get(3) != ES256 or not is_named_after(statement.subject, point_of(key)):
         raise StatementError("name", f"{statement.subject} is not the name of the key enrolled under it")
 
 

@@ -11,6 +11,7 @@ from gateway.errors import GatewayError
 from gateway.registry import opening
 from gateway.registry import statement as st
 from gateway.registry.logfile import HEAD, LogFile
+from gateway.registry.verifying import verify
 from tests.gateway.registry.sites import Person, about, carry, town
 
 
@@ -118,13 +119,13 @@ def test_power_cut_at_any_byte_of_an_append_leaves_all_or_nothing(folder: Path) 
 def test_verify_finds_what_a_checkpoint_would_hide(folder: Path) -> None:
     """Somebody who can write the check-point too still cannot sign for the authority."""
     with opening.open_registry(folder) as registry:
-        assert opening.verify(registry) == (registry.own().size + registry.writer("oslo/authority").size, [])
+        assert verify(registry) == (registry.own().size + registry.writer("oslo/authority").size, [])
         log = LogFile(folder / "logs" / "oslo@authority.log")
         frames = list(log.scan())
         entry = [one for one in frames if one.kind != HEAD][3]
         content = entry.content[:-1] + bytes([entry.content[-1] ^ 1])
         log.path.unlink()
         log.append([(one.kind, content if one is entry else one.content) for one in frames])
-        entries, problems = opening.verify(registry)
+        entries, problems = verify(registry)
         assert "entry 3 of oslo/authority" in problems[0]
         assert entries < registry.writer("oslo/authority").size

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.identity.names import did_key
 from gateway.registry import opening
 from gateway.registry import statement as st
 from gateway.registry.registry import RegistryBusy, RegistryError
@@ -26,7 +27,14 @@ def test_enrolled_node_is_found_by_every_name(oslo: Town) -> None:
     found = oslo.authority.identity(node.id)
     assert found is not None
     assert (found.status, found.zone, found.point) == ("active", "north", node.point)
-    for name in (node.id, "label:lamp-17", "eui64:70b3d57ed0000001", "onem2m:Clamp17", *found.names()):
+    for name in (
+        node.id,
+        "label:lamp-17",
+        "eui64:70b3d57ed0000001",
+        "onem2m:Clamp17",
+        did_key(node.point),
+        *found.names(),
+    ):
         assert [one.id for one in oslo.authority.find(name)] == [node.id]
     assert oslo.authority.find("label:lamp-18") == []
 
