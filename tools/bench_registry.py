@@ -73,20 +73,20 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def measure_verify(folder: Path, *, most: int = 20_000) -> dict[str, float]:
-    """Full verification against the bare signature library, in CPU seconds."""
+    """Full verification against the signature library on one processor."""
     with opening.open_registry(folder, read_only=True) as registry:
-        began_s = time.process_time()  # others may be using the machine
+        began_s = time.perf_counter()
         entries, problems = verify(registry)
         found = {"verified": float(entries), "problems": float(len(problems))}
-        found["verify_per_s"] = entries / (time.process_time() - began_s)
+        found["verify_per_s"] = entries / (time.perf_counter() - began_s)
         key = load_key(folder / "site.key").public
         rows = []
         for signed in itertools.islice(registry.own().entries(), most):
             one = parse(signed)
             rows.append((one.signature, to_be_signed(one.protected, STATEMENT_CONTEXT, one.payload)))
-        began_s = time.process_time()
+        began_s = time.perf_counter()
         good = sum(key.verifies(signature, message) for signature, message in rows)
-        found["library_per_s"] = good / (time.process_time() - began_s)
+        found["library_per_s"] = good / (time.perf_counter() - began_s)
     found["of_library_pct"] = 100 * found["verify_per_s"] / found["library_per_s"]
     return found
 
