@@ -50,11 +50,55 @@ COMMANDS = (
     Command(
         words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
     ),
+    *(
+        Command(
+            words=("authority", word),
+            module=module,
+            about=about,
+            add_arguments=f"add_{name}_arguments",
+            run=f"run_{run}",
+        )
+        for word, module, name, run, about in (
+            ("init", "provisioning.authority", "init", "init", "make a site's authority: its key, log and anchor"),
+            ("issue", "provisioning.authority_say", "issue", "issue", "enrol nodes, devices and gateways"),
+            ("endorse", "provisioning.authority_say", "endorse", "endorse", "vouch for an identity for some time"),
+            ("suspend", "provisioning.authority_say", "about", "suspend", "refuse an identity until it is un-revoked"),
+            ("revoke", "provisioning.authority_say", "revoke", "revoke", "refuse an identity or a gateway for good"),
+            ("unrevoke", "provisioning.authority_say", "about", "unrevoke", "admit an identity again"),
+            ("rotate", "provisioning.authority_say", "rotate", "rotate", "give a node or the site a new key"),
+            (
+                "transfer",
+                "provisioning.authority_say",
+                "transfer",
+                "transfer",
+                "move an identity to a zone or another site",
+            ),
+            ("policy", "provisioning.authority_rules", "policy", "policy", "put a policy into force"),
+            ("anchor", "provisioning.authority_rules", "anchor", "anchor", "trust another site, or no longer"),
+            ("export", "provisioning.authority", "export", "export", "write a bundle or the anchor for others"),
+        )
+    ),
+    *(
+        Command(
+            words=words, module=module, about=about, add_arguments=f"add_{words[1]}_arguments", run=f"run_{words[1]}"
+        )
+        for words, module, about in (
+            (("registry", "init"), "gateway.registry.commands", "make a gateway's registry and its request"),
+            (("registry", "show"), "gateway.registry.commands", "show logs, gateways, identities, policy"),
+            (("registry", "sync"), "gateway.registry.commands", "carry logs by file"),
+            (("registry", "prove"), "gateway.registry.commands_prove", "write a proof for one identity"),
+            (("registry", "verify"), "gateway.registry.commands_prove", "check a proof, or every signature there is"),
+            (("identity", "resolve"), "gateway.registry.commands_prove", "show who is behind a name"),
+        )
+    ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
 _GROUPS = {
     "gateway": "the box in the street cabinet: run it, check it, look into it",
+    "authority": "the site's owner: who belongs to the site, and who no longer",
+    "registry": "the site's signed logs, as a gateway holds them",
+    "identity": "who is behind a name",
     "city": "the far end: what a platform receives",
     "board": "a node without hardware",
 }

@@ -1,4 +1,4 @@
-"""What the authority says of nodes, devices and gateways: issue, endorse, suspend, revoke, unrevoke, transfer, rotate."""
+"""What the authority says of nodes, devices and gateways: issue, endorse, suspend, revoke, transfer, rotate."""
 
 from __future__ import annotations
 
@@ -96,7 +96,12 @@ def _enrolment(row: Mapping[str, Any]) -> list[Draft]:
     subject = row.get("id") or device_id(point, int(row.get("pen") or DEFAULT_PEN))
     aliases = {scheme: str(row[scheme]) for scheme in ALIAS_SCHEMES if row.get(scheme)}
     kid = bytes.fromhex(row["kid"]) if row.get("kid") else _default_kid(point)
-    fields = {"key": key.cose_key(), "kid": kid, "zone": str(row.get("zone") or "site"), "aliases": aliases}
+    fields: dict[str, Any] = {
+        "key": key.cose_key(),
+        "kid": kid,
+        "zone": str(row.get("zone") or "site"),
+        "aliases": aliases,
+    }
     if row.get("epoch"):
         fields["epoch"] = int(row["epoch"])
     drafts = [Draft(kind=st.ENROL, subject=str(subject), fields=fields)]

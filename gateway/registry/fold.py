@@ -6,6 +6,7 @@ naming how far it had read that gateway's log; what the gateway says after that 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,12 @@ class Identity:
     def names(self) -> list[str]:
         """What it is found by, beside its id and its did:key."""
         found = [f"{scheme}:{value}" for scheme, value in sorted(self.aliases.items())]
-        return [*found, f"kid:{self.kid.hex()}", key_name(self.point)]
+        return [*found, f"kid:{self.kid.hex()}", key_name(self.point), f"addr:{self.address:04x}"]
+
+    @property
+    def address(self) -> int:
+        """The short address in frames: the first two bytes of the hash that the id shows. It stays when keys rotate."""
+        return int.from_bytes(base64.b32decode(self.id[-16:].upper())[:2], "big")
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

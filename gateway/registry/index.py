@@ -114,6 +114,18 @@ class Index:
             found = {(writer, place): one for writer, place, one in rows} | found
         return [(*key, found[key]) for key in sorted(found)]
 
+    def count(self) -> int:
+        """How many subjects there are."""
+        if self._base is None:
+            return len({key for layer in self._layers() for key in layer.facts})
+        new = {key for layer in self._layers() for key in layer.facts if not self._is_below(key)}
+        return int(self._base.execute("SELECT count(*) FROM subject").fetchone()[0]) + len(new)
+
+    def _is_below(self, key: Key) -> bool:
+        assert self._base is not None
+        found = self._base.execute("SELECT 1 FROM subject WHERE site = ? AND subject = ?", key).fetchone()
+        return found is not None
+
     def subjects(self) -> Iterator[Key]:
         """Every subject, by site and name."""
         found = {key for layer in self._layers() for key in layer.facts}
