@@ -36,6 +36,7 @@ from gateway.outbox_ledger import Ledger
 from gateway.reading import Reading, Report
 from gateway.sequences import Sequences
 from gateway.store import Store, StoreError, StoreFailed
+from gateway.trust import Trust
 from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class Core:
         cities: Sequence[str],
         clock: ClockTrust,
         time_hold_s: float,
+        trust: Trust | None = None,
     ) -> None:
+        self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
         self.counters = Counters()
@@ -72,7 +75,13 @@ class Core:
         bounds = Bounds(self.ledger, limits, data_dir=data_dir, clock=self.clock, put_gap=self._put_gap)
         self.outbox = Outbox(self.store, self.ledger, bounds, self.boot_table)
         self.sequences = Sequences()
-        self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
+        self.sessions = Sessions(
+            self.nodes,
+            self.floors,
+            downlink_start=downlink_start,
+            may_speak=self.trust.may_speak,
+            heard=self.trust.heard,
+        )
         self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
         uplinks = Uplinks(
             sessions=self.sessions,
@@ -89,9 +98,15 @@ class Core:
             clock=self.clock,
             counters=self.counters,
             put_report=self._put_accepted,
+            may_speak=self.trust.device_refusal,
         )
         self.intake = Intake(
-            self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
+            self.store,
+            uplinks=uplinks,
+            devices=devices,
+            put_own=self._put_readings,
+            counters=self.counters,
+            note_refusal=self.trust.note_refusal,
         )
         housekeeping = _Housekeeping(self)
         for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, self.boot_table, housekeeping):
@@ -151,6 +166,13 @@ class Core:
             ) from error
 
     def _put_accepted(self, tx: sqlite3.Connection, report: Report) -> None:
+        permitted = self.trust.permitted(report)
+        if len(permitted.readings) < len(report.readings):
+            self.counters.add("refused_quantities", len(report.readings) - len(permitted.readings))
+        if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
+            self._put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
+            return
+        report = permitted
         self.outbox.put(tx, report, is_produced=False, now_s=self.clock.now_s())
         self.edge.add(tx, report)
 
@@ -205,6 +227,7 @@ async def open_core(
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
     time_hold_s: float = 120.0,
+    trust: Trust | None = None,
     commit_window_s: float = 0.02,
 ) -> AsyncIterator[Core]:
     """Open the gateway's disk.
@@ -213,6 +236,7 @@ async def open_core(
     window_s         length of the edge's windows, 0 for none
     limits           bounds of the outbox
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
+    trust            the site's registry and policy; without it node files and access lists say all
     commit_window_s  how long a change waits for company in its commit
     Raises           StoreBusy, StoreNewer, StoreFull, StoreFailed
     """
@@ -225,6 +249,7 @@ async def open_core(
         cities=cities,
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
+        trust=trust,
     )
     async with store:
         core.nodes.load()

@@ -63,7 +63,10 @@ class Devices:
         clock: ClockTrust,
         counters: Counters,
         put_report: Callable[[sqlite3.Connection, Report], None],
+        may_speak: Callable[[str, str], str | None] = lambda device, method: None,
     ) -> None:
+        """`may_speak` returns why a device that proved itself by that method is refused, None if it is not."""
+        self._may_speak = may_speak
         self._nodes = nodes
         self._numbering = numbering
         self._clock = clock
@@ -76,6 +79,9 @@ class Devices:
         device = message.device
         try:
             self._check_device(device)
+            reason = self._may_speak(device, message.assurance)
+            if reason is not None:
+                raise SenmlError(reason)
             records = decode(message.payload, message.content_type)
             own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
             self._admit(tx, device)

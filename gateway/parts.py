@@ -59,6 +59,9 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
+    if core.trust.keeper is not None:
+        keeper = core.trust.keeper
+        parts.append(Part(name=keeper.name, run=keeper.run, status=keeper.status))
     for at, one in enumerate(config.sensor):
         sensor = GatewaySensor(one, core.intake, count=core.counters.add)
         parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
@@ -111,6 +114,7 @@ def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestLis
         max_frames_per_s=mqtt.max_frames_per_s,
         now_s=core.clock.stamp_s,
         clock=core.clock,
+        certificate_devices=core.trust.certificate_devices,
     )
 
 

@@ -14,12 +14,14 @@ import signal
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from gateway import log as logs
+from gateway.clock import ClockTrust
 from gateway.config import Config, add_config_argument, load
 from gateway.core import Core, open_core
 from gateway.outbox_bounds import Limits
 from gateway.parts import Part, city_parts, open_southbound
 from gateway.status import StatusFile, gather
 from gateway.time_evidence import machine_clock
+from gateway.trust import Trust, digest_of_settings, forward_to, open_trust
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,11 @@ async def serve(config: Config, *, stop: asyncio.Event, reload: asyncio.Event) -
     Raises  StoreBusy if another gateway has this data_dir; ConfigError or OSError for what an operator must change
     """
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(_open_core(config))
+        clock = machine_clock(config.gateway.time)
+        trust = stack.enter_context(open_trust(config.gateway.data_dir, gateway_id=config.gateway.id, clock=clock))
+        core = await stack.enter_async_context(_open_core(config, clock, trust))
+        trust.count = core.counters.add
+        trust.audit.note("configuration", "", f"gateway.toml is {digest_of_settings(config)}")
         async with asyncio.TaskGroup() as keeping:
             keeper = keeping.create_task(core.run(), name="core")
             try:
@@ -48,6 +54,7 @@ async def _move(config: Config, core: Core, parts: list[Part], *, stop: asyncio.
         tasks = [moving.create_task(part.run(), name=part.name) for part in parts]
         tasks.append(moving.create_task(status.run(), name="status"))
         tasks.append(moving.create_task(_reload(core, reload), name="reload"))
+        tasks.append(moving.create_task(core.trust.audit.run(forward_to(core)), name="audit"))
         log.info(
             "gateway %s of site %s runs, data in %s", config.gateway.id, config.gateway.site, config.gateway.data_dir
         )
@@ -61,16 +68,19 @@ async def _reload(core: Core, reload: asyncio.Event) -> None:
         await reload.wait()
         reload.clear()
         core.reload_nodes()
+        if core.trust.keeper is not None:
+            core.trust.keeper.wake()
         log.info("enrolled nodes are read anew")
 
 
-def _open_core(config: Config) -> AbstractAsyncContextManager[Core]:
+def _open_core(config: Config, clock: ClockTrust, trust: Trust) -> AbstractAsyncContextManager[Core]:
     return open_core(
+        clock=clock,
+        trust=trust,
         data_dir=config.gateway.data_dir,
         gateway_id=config.gateway.id,
         cities=[city.name for city in config.city],
         window_s=config.edge.window_s,
-        clock=machine_clock(config.gateway.time),
         time_hold_s=config.gateway.time_hold_s,
         limits=Limits(
             max_records=config.outbox.max_records,

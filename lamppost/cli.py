@@ -89,6 +89,8 @@ COMMANDS = (
             (("registry", "prove"), "gateway.registry.commands_prove", "write a proof for one identity"),
             (("registry", "verify"), "gateway.registry.commands_prove", "check a proof, or every signature there is"),
             (("identity", "resolve"), "gateway.registry.commands_prove", "show who is behind a name"),
+            (("audit", "verify"), "gateway.audit_commands", "say whether the audit log was changed"),
+            (("audit", "show"), "gateway.audit_commands", "print the audit log"),
         )
     ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
@@ -99,6 +101,7 @@ _GROUPS = {
     "authority": "the site's owner: who belongs to the site, and who no longer",
     "registry": "the site's signed logs, as a gateway holds them",
     "identity": "who is behind a name",
+    "audit": "what a gateway did, hash-chained",
     "city": "the far end: what a platform receives",
     "board": "a node without hardware",
 }

@@ -166,13 +166,14 @@ class Admission:
 
     def _identity(self, subject: str) -> Identity | None:
         assert self.registry is not None
-        if subject not in self._known:
+        found = self._known.get(subject, self)
+        if found is not self:
+            return found  # type: ignore[return-value]
+        with self.registry.lock:  # so that no change comes between asking and remembering
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            # Taken before it is remembered: a revocation that comes between clears what was remembered, not what is not.
-            with self.registry.lock:
-                self._known[subject] = self.registry.identity(subject)
-        return self._known.get(subject)
+            one = self._known[subject] = self.registry.identity(subject)
+        return one
 
     def _changed(self, one: Statement) -> None:
         self._known.clear()

@@ -1,7 +1,7 @@
 """What the site's owner allows: who may join, report which quantities, receive which commands. The rest is refused.
 
-A policy is a table that the authority signed. Rules add up: what any rule that fits somebody allows, is allowed. Does no
-I/O and knows no clock.
+A policy is a table that the authority signed. Rules add up: what any rule that fits somebody allows, is allowed.
+Does no I/O and knows no clock.
 """
 
 from __future__ import annotations

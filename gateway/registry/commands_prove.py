@@ -10,9 +10,9 @@ from pathlib import Path
 from gateway.errors import ConfigError
 from gateway.registry import opening
 from gateway.registry.commands import add_store, store_of
+from gateway.registry.fold import Identity
 from gateway.registry.proof import prove, verify_proof
 from gateway.registry.registry import Registry, RegistryError
-from gateway.registry.fold import Identity
 from gateway.registry.site import read_anchor
 from gateway.registry.verifying import verify
 
