@@ -34,7 +34,9 @@ async def serve(config: Config, *, stop: asyncio.Event, reload: asyncio.Event) -
     """
     async with AsyncExitStack() as stack:
         clock = machine_clock(config.gateway.time)
-        trust = stack.enter_context(open_trust(config.gateway.data_dir, gateway_id=config.gateway.id, clock=clock))
+        trust = stack.enter_context(
+            open_trust(config.gateway.data_dir, gateway_id=config.gateway.id, site=config.gateway.site, clock=clock)
+        )
         core = await stack.enter_async_context(_open_core(config, clock, trust))
         trust.count = core.counters.add
         trust.audit.note("configuration", "", f"gateway.toml is {digest_of_settings(config)}")

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.audit import AuditLog, Entry
 from gateway.clock import ClockTrust
+from gateway.errors import ConfigError
 from gateway.identity.admission import Admission
 from gateway.identity.names import compressed
 from gateway.identity.nodes import Node
@@ -113,13 +114,15 @@ class Trust:
 
 
 @contextmanager
-def open_trust(data_dir: Path, *, gateway_id: str, clock: ClockTrust) -> Iterator[Trust]:
-    """Everything for as long as the gateway runs. Raises RegistryError, RegistryBusy, KeyFileError, AnchorError."""
+def open_trust(data_dir: Path, *, gateway_id: str, site: str, clock: ClockTrust) -> Iterator[Trust]:
+    """Everything for as long as the gateway runs. Raises ConfigError, RegistryError, KeyFileError, AnchorError."""
     folder = data_dir / REGISTRY_DIR
     if not opening.exists(folder):
         yield _opened(None, data_dir, gateway_id, clock)
         return
     with opening.open_registry(folder) as registry:
+        if registry.site.anchor.site != site:
+            raise ConfigError("gateway.site", site, f"is not {registry.site.anchor.site}, the site of {folder}")
         yield _opened(registry, data_dir, gateway_id, clock)
 
 

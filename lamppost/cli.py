@@ -86,6 +86,11 @@ COMMANDS = (
             (("registry", "init"), "gateway.registry.commands", "make a gateway's registry and its request"),
             (("registry", "show"), "gateway.registry.commands", "show logs, gateways, identities, policy"),
             (("registry", "sync"), "gateway.registry.commands", "carry logs by file"),
+            (
+                ("registry", "suspend"),
+                "gateway.registry.commands",
+                "refuse identities at this gateway, with no authority",
+            ),
             (("registry", "prove"), "gateway.registry.commands_prove", "write a proof for one identity"),
             (("registry", "verify"), "gateway.registry.commands_prove", "check a proof, or every signature there is"),
             (("identity", "resolve"), "gateway.registry.commands_prove", "show who is behind a name"),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
-import shutil
 import signal
 import time
 from collections import Counter
@@ -23,8 +21,8 @@ from gateway.errors import ConfigError
 from gateway.identity.cose import CoseError, PublicKey
 from gateway.registry import opening
 from gateway.registry.bundle import take_bundle, write_bundle
-from gateway.registry.inbox import INBOX, wait_for
-from gateway.registry.registry import Registry, RegistryBusy
+from gateway.registry.inbox import put, suspend, wait_for
+from gateway.registry.registry import Registry, RegistryBusy, RegistryError
 from gateway.registry.request import make_request
 from gateway.registry.site import read_anchor
 from gateway.status import read_status
@@ -188,20 +186,50 @@ def _import(folder: Path, path: Path) -> dict[str, Any]:
             with opening.open_registry(folder) as registry:
                 return take_bundle(registry, file).as_dict()
         except RegistryBusy:
-            return _hand_over(folder, path)
+            return _hand_over(folder, path.read_bytes(), "bundle")
 
 
-def _hand_over(folder: Path, path: Path) -> dict[str, Any]:
-    """A gateway runs here: it takes the bundle from its inbox."""
-    inbox = folder / INBOX
-    inbox.mkdir(exist_ok=True)
-    name = hashlib.sha256(path.read_bytes()).hexdigest()[:16] + f"-{time.time_ns()}"
-    shutil.copyfile(path, inbox / f".{name}")
-    (inbox / f".{name}").rename(inbox / f"{name}.bundle")
+def _hand_over(folder: Path, content: bytes, suffix: str) -> dict[str, Any]:
+    """A gateway runs here: it takes this from its inbox."""
+    name = f"{time.time_ns()}-{os.getpid()}"
+    inbox = put(folder, f"{name}.{suffix}", content)
     status = read_status(folder.parent)
     if status is not None and status.is_running:
         os.kill(status.content["pid"], signal.SIGHUP)
     return wait_for(inbox, name)
+
+
+def add_suspend_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `lamppost registry suspend`."""
+    add_store(parser)
+    parser.add_argument("names", nargs="*", help="ids or labels")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="more of them, one a line")
+    parser.add_argument("--reason", default="", help="why; everybody who syncs can read it")
+
+
+def run_suspend(args: argparse.Namespace) -> int:
+    """Refuse these here at once, and wherever this gateway's log gets to, until the authority lifts it."""
+    folder = store_of(args)
+    names = [*args.names, *(args.file.read_text(encoding="utf-8").split() if args.file else ())]
+    with opening.open_registry(folder, read_only=True) as registry:
+        subjects = [_id_of(registry, name) for name in names]
+    try:
+        with opening.open_registry(folder) as registry:
+            count = suspend(registry, subjects, args.reason)
+    except RegistryBusy:
+        content = json.dumps({"subjects": subjects, "reason": args.reason}).encode()
+        count = _hand_over(folder, content, "suspend")["taken"]
+    print(f"suspended: {count}; only the authority can lift it")
+    return 0
+
+
+def _id_of(registry: Registry, name: str) -> str:
+    if name.startswith("urn:"):
+        return name  # it may be known to others only
+    found = registry.find(f"label:{name}")
+    if len(found) != 1:
+        raise RegistryError(f"{'nobody is' if not found else 'several are'} enrolled under {name}; give the id")
+    return found[0].id
 
 
 def _export(folder: Path, path: Path, only: str | None) -> int:

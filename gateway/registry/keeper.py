@@ -69,6 +69,7 @@ class Keeper:
 
     async def run(self) -> None:
         """Serve until cancelled; a bundle that waits is taken, whatever else fails is tried again."""
+        await asyncio.to_thread(self._sign_of_life)
         while True:
             try:
                 await asyncio.to_thread(self._work)
@@ -104,6 +105,15 @@ class Keeper:
             "authority_age_s": state.age_s,
             "has_policy": registry.site.policy is not None,
         }
+
+    def _sign_of_life(self) -> None:
+        """A head signed at every start: others see by it if this image was set back."""
+        registry = self.registry
+        if registry.me in registry.site.gateways and registry.own().size:
+            try:
+                registry.refresh_head(registry.holder)
+            except (GatewayError, OSError) as error:
+                log.warning("registry: %s", error)
 
     def _work(self) -> None:
         for taken in take_inbox(self.registry):

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 ANCHOR = "anchor.cbor"
 HOLDER = "holder.json"
 CHANGES_PER_CHECKPOINT = 8192
+_LOOKS = 3
 
 
 def make_holder(folder: Path) -> KeySigner:
@@ -115,17 +116,24 @@ def _made(folder: Path) -> Registry:
 
 
 def _load(registry: Registry, *, repair: bool) -> None:
-    try:
-        found = checkpoint.read(registry.folder, registry.holder)
-        if found is None and any((registry.folder / LOGS).glob("*.log")):
-            raise CheckpointDamaged(f"{registry.folder / checkpoint.NAME} is missing")
-        if found is not None:
-            _restore(registry, found)
-    except CheckpointDamaged as damage:
-        _notice(registry, f"{damage}; everything is verified anew from the logs")
-        _forget(registry)
+    for tries_left in range(0 if repair else _LOOKS - 1, -1, -1):
+        try:
+            _load_checkpoint(registry)
+            break
+        except CheckpointDamaged as damage:
+            _forget(registry)
+            if not tries_left:  # beside a writer the files may have changed between two looks
+                _notice(registry, f"{damage}; everything is verified anew from the logs")
     for path in _log_files(registry):  # the authority's first; reading it may load others already
         load_log(registry, registry.writer(_writer_of(path)), repair=repair)
+
+
+def _load_checkpoint(registry: Registry) -> None:
+    found = checkpoint.read(registry.folder, registry.holder)
+    if found is None and any((registry.folder / LOGS).glob("*.log")):
+        raise CheckpointDamaged(f"{registry.folder / checkpoint.NAME} is missing")
+    if found is not None:
+        _restore(registry, found)
 
 
 def _restore(registry: Registry, found: Checkpoint) -> None:
