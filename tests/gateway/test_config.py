@@ -163,9 +163,14 @@ def test_template_shows_every_key() -> None:
     assert keys_of(Config) <= shown
 
 
-@pytest.mark.parametrize("line", [line for line in TEMPLATE if line.startswith("#") and line[1:2].islower()])
-def test_template_line_alone_is_read_or_says_what_else_it_needs(line: str) -> None:
-    text = "\n".join(one[1:] if one == line or _opens_table_of(one, line) else one for one in TEMPLATE)
+@pytest.mark.parametrize(
+    "number",
+    [number for number, line in enumerate(TEMPLATE) if line.startswith("#") and line[1:2].islower()],
+    ids=lambda number: TEMPLATE[number],
+)
+def test_template_line_alone_is_read_or_says_what_else_it_needs(number: int) -> None:
+    shown = {number, _opener_of(number)}
+    text = "\n".join(one.lstrip("#") if at in shown else one for at, one in enumerate(TEMPLATE))
     assert re.search("^$|missing|needs", mistake(text))
 
 
@@ -178,7 +183,6 @@ def mistake(text: str) -> str:
     return ""
 
 
-def _opens_table_of(one: str, line: str) -> bool:
-    before = TEMPLATE[: TEMPLATE.index(line)]
-    opener = next(other for other in reversed(before) if other.lstrip("#").startswith("["))
-    return one == opener and one.startswith("#")
+def _opener_of(number: int) -> int:
+    """Where the table begins that this line is in."""
+    return max(at for at in range(number) if TEMPLATE[at].lstrip("#").startswith("["))
