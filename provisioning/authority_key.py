@@ -9,13 +9,13 @@ import getpass
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from gateway.database import write_durably
 from gateway.errors import ConfigError, GatewayError
@@ -27,6 +27,11 @@ WHERE = "authority.json"
 KEY_FILE = "authority.key"
 RECOVERY_FILE = "recovery.key"
 _SHORTEST = 8
+_NEW_KEY: dict[str, Callable[[], ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey]] = {
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+ALGORITHMS = tuple(_NEW_KEY)
 
 
 class KeyStoreError(GatewayError):
@@ -45,13 +50,13 @@ def ask_secret(what: str, path: Path | None, *, twice: bool = False) -> bytes:
     return given.encode()
 
 
-def make_file_key(path: Path, passphrase: bytes) -> KeySigner:
-    """A new P-256 key in a file, encrypted. Raises KeyStoreError, ConfigError."""
+def make_file_key(path: Path, passphrase: bytes, *, algorithm: str = "ES256") -> KeySigner:
+    """A new key for this algorithm in a file, encrypted. Raises KeyStoreError, ConfigError."""
     if len(passphrase) < _SHORTEST:
         raise ConfigError("passphrase", None, f"is too short; at least {_SHORTEST} characters")
     if path.exists():
         raise KeyStoreError(f"{path} is there already; a key is never overwritten")
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _NEW_KEY[algorithm]()
     form = serialization.PrivateFormat.PKCS8
     pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(passphrase))
     write_durably(path, pem)

@@ -12,16 +12,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.errors import ConfigError
-from gateway.identity.cose import CoseError, KeySigner, PublicKey
+from gateway.identity.cose import CoseError, KeySigner, PublicKey, Signer
 from gateway.identity.names import compressed, device_id
 from gateway.registry import opening
 from gateway.registry import statement as st
 from gateway.registry.keys import load_key
-from gateway.registry.registry import RegistryError
+from gateway.registry.registry import Registry, RegistryError
 from gateway.registry.request import read_request
 from gateway.registry.statement import ALIAS_SCHEMES, Draft
 from provisioning.authority import STORE, add_home, days_from_now, known_id, open_authority, read_json, say
-from provisioning.authority_key import KEY_FILE, WHERE, ask_secret, make_file_key
+from provisioning.authority_key import ALGORITHMS, KEY_FILE, WHERE, ask_secret, make_file_key
 from provisioning.identity import DEFAULT_PEN
 from provisioning.secret import write_secret
 
@@ -250,6 +250,9 @@ def add_rotate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--site-key", action="store_true", help="roll the site's own key over; asks for a new passphrase"
     )
+    parser.add_argument(
+        "--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0], help="of the new site key; nodes know ES256 only"
+    )
     parser.add_argument("--recovery-key", type=Path, metavar="FILE", help="sign with it, because the site key is lost")
     parser.add_argument("--recovery-passphrase-file", type=Path, metavar="FILE", help="its passphrase (default: asks)")
     parser.add_argument(
@@ -285,10 +288,10 @@ def _roll_over(args: argparse.Namespace) -> int:
     secret = ask_secret("passphrase of the new key", args.new_passphrase_file, twice=True)
     if lost is not None:
         with opening.open_registry(args.home / STORE) as registry:
-            new = _say_new_key(registry, lost, new_file, secret)
+            new = _say_new_key(registry, lost, new_file, secret, args.algorithm)
     else:
         with open_authority(args) as (registry, signer):
-            new = _say_new_key(registry, signer, new_file, secret)
+            new = _say_new_key(registry, signer, new_file, secret, args.algorithm)
     new_file.rename(args.home / KEY_FILE)
     write_secret(args.home / WHERE, {"version": 1, "kind": "file", "file": KEY_FILE})
     print(f"site key:    {new.public.fingerprint()}")
@@ -296,9 +299,9 @@ def _roll_over(args: argparse.Namespace) -> int:
     return 0
 
 
-def _say_new_key(registry: Any, signer: Any, new_file: Path, secret: bytes) -> KeySigner:
+def _say_new_key(registry: Registry, signer: Signer, new_file: Path, secret: bytes, algorithm: str) -> KeySigner:
     recovery = registry.site.keys_at(registry.site.authority, registry.own().size)[-1]
-    new = make_file_key(new_file, secret)
+    new = make_file_key(new_file, secret, algorithm=algorithm)
     keys = {"key": new.public.cose_key(), "recovery": recovery.cose_key()}
     draft = Draft(kind=st.SITE_KEY, subject=registry.site.anchor.site, fields=keys)
     try:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.errors import GatewayError
-from gateway.identity.cbor import CborError, decode, encode
-from gateway.identity.cose import CoseError
+from gateway.identity.cbor import decode, encode
 from gateway.identity.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from gateway.registry import statement as st
 from gateway.registry.fold import Identity, evaluate
 from gateway.registry.registry import Registry, RegistryError
-from gateway.registry.rules import Refused, check_head, check_permission, check_signature
+from gateway.registry.rules import check_head, check_permission, check_signature
 from gateway.registry.site import Anchor, Site
-from gateway.registry.statement import StatementError, open_signed
+from gateway.registry.statement import open_signed
 from gateway.registry.writer import read_head
 
 LARGEST = 1 << 20
@@ -60,7 +59,9 @@ def verify_proof(data: bytes, anchor: Anchor) -> Proven:
         if version != 1:
             raise ProofError("this proof is of a kind not known here; update lamppost")
         return _verified(subject, signed_head, rows, Site(anchor))
-    except (CborError, CoseError, StatementError, Refused, ValueError, TypeError) as error:
+    except ProofError:
+        raise
+    except (GatewayError, LookupError, ValueError, TypeError) as error:
         raise ProofError(f"not proven: {error}") from None
 
 

@@ -113,6 +113,15 @@ def test_site_key_rolls_over_and_the_old_one_says_nothing_more(office: Office) -
     assert main(["registry", "verify", "--store", str(office.home / "registry")]) == 0
 
 
+def test_site_key_moves_to_another_algorithm_by_a_command(office: Office) -> None:
+    words = ["--site-key", "--algorithm", "EdDSA", "--new-passphrase-file", str(office.secret)]
+    assert office.do("rotate", *words) == 0
+    node = Person()
+    office.enrol(node)
+    assert office.status(node) == "active"
+    assert main(["registry", "verify", "--store", str(office.home / "registry")]) == 0
+
+
 def test_lost_key_is_replaced_with_the_recovery_key(office: Office, tmp_path: Path) -> None:
     safe = tmp_path / "safe.key"
     (office.home / RECOVERY_FILE).rename(safe)

@@ -6,12 +6,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from gateway.identity.cose import EDDSA, ES256, KeySigner, parse
 from gateway.identity.names import did_key
 from gateway.registry import opening
 from gateway.registry import statement as st
 from gateway.registry.registry import RegistryBusy, RegistryError
 from gateway.registry.statement import Draft
+from gateway.registry.verifying import verify
 from tests.gateway.registry.sites import Person, Town, about, carry, forged, new_key, town
 
 
@@ -199,6 +202,26 @@ def test_lost_site_key_is_replaced_with_the_recovery_key(oslo: Town) -> None:
     oslo.say(node.enrol())
     assert carry(oslo.authority, gateway).problems == []
     assert status(gateway, node) == "active"
+
+
+def test_site_moves_to_another_algorithm(oslo: Town) -> None:
+    """ES256 to EdDSA: what was signed before stays good, what follows is signed anew, and nobody is visited."""
+    gateway, before, after = oslo.add_gateway("gw-1"), Person(), Person()
+    oslo.say(before.enrol())
+    carry(oslo.authority, gateway)
+    new, new_gateway = (KeySigner(ed25519.Ed25519PrivateKey.generate()) for _ in range(2))
+    keys = {"key": new.public.cose_key(), "recovery": oslo.recovery.public.cose_key()}
+    oslo.authority.append([about(st.SITE_KEY, "oslo", **keys)], oslo.key, head_signer=new)
+    oslo.key = new
+    oslo.say(after.enrol(), about(st.GATEWAY, "oslo/gw-1", key=new_gateway.public.cose_key(), **{"from": 0}))
+    assert carry(oslo.authority, gateway).problems == []
+    gateway.append([about(st.SUSPEND, before.id)], new_gateway)
+    assert carry(gateway, oslo.authority).problems == []
+    assert [status(one, before) for one in (gateway, oslo.authority)] == ["suspended", "suspended"]
+    assert status(gateway, after) == "active"
+    algorithms = {parse(entry).alg for entry in gateway.writer("oslo/authority").entries()}
+    assert algorithms == {ES256, EDDSA}
+    assert verify(oslo.authority)[1] == []
 
 
 def test_gateway_key_is_replaced_by_the_authority(oslo: Town) -> None:
