@@ -121,6 +121,7 @@ def open_trust(data_dir: Path, *, gateway_id: str, site: str, clock: ClockTrust)
         yield _opened(None, data_dir, gateway_id, clock)
         return
     with opening.open_registry(folder) as registry:
+        registry.now_s = clock.now_s
         if registry.site.anchor.site != site:
             raise ConfigError("gateway.site", site, f"is not {registry.site.anchor.site}, the site of {folder}")
         yield _opened(registry, data_dir, gateway_id, clock)

@@ -67,6 +67,7 @@ class Registry:
         self.notices: list[str] = []
         self.forked: dict[str, str] = {}
         self.listeners: list[OnStatement] = []
+        self.now_s: Callable[[], float] = time.time
         self.on_listen: Callable[[WriterLog], None] = lambda log: None  # opening.py sets it
         self._logs: dict[str, WriterLog] = {}
 
@@ -171,7 +172,7 @@ class Registry:
         with self.lock:
             own = self.own()
             if own.size:
-                own.extend([], sign_head(signer, writer=own.writer, frontier=own.frontier, at_s=int(time.time())))
+                own.extend([], sign_head(signer, writer=own.writer, frontier=own.frontier, at_s=int(self.now_s())))
 
     def take(self, piece: Piece) -> Outcome:
         """Take a piece of a log that came from anywhere. Never raises for what is in it."""
@@ -200,7 +201,7 @@ class Registry:
 
     def _append(self, own: WriterLog, drafts: Sequence[Draft], signer: Signer, head_signer: Signer) -> None:
         trial = Trial(self.site, own.frontier, self.index.facts)
-        now_s, entries = int(time.time()), []
+        now_s, entries = int(self.now_s()), []
         for draft in drafts:
             try:
                 signed = st.sign(signer, draft, writer=own.writer, index=trial.next_index, at_s=now_s)

@@ -31,15 +31,15 @@ def test_contradiction_between_records(records: list[tuple[int, str, int]], is_c
     assert (clone_of(reversed(heard)) is not None) == is_clone
 
 
-def test_clone_is_told_where_logs_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clone_is_told_where_logs_meet(tmp_path: Path) -> None:
     now_s = 1_800_000_000
-    monkeypatch.setattr("gateway.registry.registry.time.time", lambda: now_s)
     counted: list[str] = []
     noted: list[tuple[str, ...]] = []
     with town(tmp_path) as oslo:
         keepers = {}
         for name in ("gw-1", "gw-2"):
             registry = oslo.add_gateway(name)
+            registry.now_s = lambda: now_s
             admission = Admission(registry, now_s=lambda: now_s, is_time_trusted=lambda: True)
             keepers[name] = Keeper(registry, admission, count=counted.append, note=lambda *said: noted.append(said))
         one, two = (oslo.gateways[name] for name in ("gw-1", "gw-2"))
