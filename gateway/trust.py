@@ -41,6 +41,7 @@ REFUSALS = (
     "downgrade",
     "authority_silent",
 )
+_MOST_EPOCHS = 100_000
 _METHOD_OF_ASSURANCE = {"mtls": "mtls", "password": "password", "none": "none"}
 CertificateDevices = Callable[[bytes, str], tuple[frozenset[str], str | None]]
 
@@ -52,6 +53,7 @@ class Trust:
         self.audit = audit
         self.count: Callable[[str], None] = lambda name: None
         self.admission = Admission(registry, now_s=clock.now_s, is_time_trusted=lambda: clock.is_trusted)
+        self._epochs: dict[str, int] = {}
         self.keeper: Keeper | None = None
         self.certificate_devices: CertificateDevices | None = None
         if registry is not None:
@@ -77,6 +79,11 @@ class Trust:
 
     def heard(self, node: str, epoch: int, at_s: float) -> None:
         """A frame of this node was accepted."""
+        if self._epochs.get(node) != epoch:
+            if len(self._epochs) >= _MOST_EPOCHS:
+                self._epochs.clear()
+            self._epochs[node] = epoch
+            self.audit.note("session", node, f"epoch {epoch}", actor=node)
         if self.keeper is not None:
             self.keeper.heard(node, epoch, at_s)
 

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _PERIOD_S = 1.0
 _MOST_WAITING = 4096
 _MOST_KNOWN = 100_000
+_MANY = (st.ENROL, st.ENDORSE)  # by the thousand; the audit log says how many came
 Note = Callable[..., None]
 
 
@@ -158,7 +159,8 @@ class Keeper:
     def _on_statement(self, one: Statement) -> None:
         """In whatever thread the registry is written by, its lock held."""
         if one.kind != st.RECORD:
-            self._note(f"registry {st.name_of(one.kind)}", one.subject, f"entry {one.index} of {one.writer}")
+            if one.kind not in _MANY:
+                self._note(f"registry {st.name_of(one.kind)}", one.subject, f"entry {one.index} of {one.writer}")
             return
         if one.writer != self.registry.me:
             self._contested[one.subject] = (one.fields.get("epoch", 0), one.at_s)
