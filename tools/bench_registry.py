@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def measure(folder: Path) -> dict[str, float]:
         key = load_key(folder / "site.key")
         drafts = [Draft(kind=st.SUSPEND, subject=one.id, fields={}) for one in known[:200]]
         found["append_p95_ms"] = _p95_ms(lambda draft: registry.append([draft], key), drafts)
+        found["fdatasync_alone_p95_ms"] = _p95_ms(lambda at: _sync_write(folder / "probe", at), range(200))
         found["rss_mib"] = _rss_mib("VmRSS")
         found["rss_peak_mib"] = _rss_mib("VmHWM")
     return found
@@ -89,6 +91,14 @@ def measure_verify(folder: Path, *, most: int = 20_000) -> dict[str, float]:
         found["library_per_s"] = good / (time.perf_counter() - began_s)
     found["of_library_pct"] = 100 * found["verify_per_s"] / found["library_per_s"]
     return found
+
+
+def _sync_write(path: Path, at: int) -> None:
+    """What the disk itself takes for an append of the size of ours."""
+    with path.open("ab") as file:
+        file.write(bytes(500))
+        file.flush()
+        os.fdatasync(file.fileno())
 
 
 def _p95_ms(ask: Callable[[Any], object], questions: Sequence[Any]) -> float:

@@ -107,21 +107,26 @@ def run_show(args: argparse.Namespace) -> int:
 def overview(registry: Registry, *, with_identities: bool = False) -> dict[str, Any]:
     """What the registry holds, for JSON."""
     site = registry.site
-    identities = [one.as_dict() for one in registry.identities()]
+    counts: Counter[str] = Counter()
+    listed = []
+    for one in registry.identities():
+        counts[one.status] += 1
+        if with_identities:
+            listed.append(one.as_dict())
     heard_at_s = registry.authority_heard_at_s()
     return {
         "site": site.anchor.site,
         "writer": registry.me,
         "state_digest": registry.state_digest(),
         "heads": {writer: {"entries": size, "root": root.hex()} for writer, (size, root) in registry.heads().items()},
-        "identities": dict(Counter(one["status"] for one in identities)),
+        "identities": dict(counts),
         "gateways": {one.writer: "revoked" if one.is_revoked else "enrolled" for one in site.gateways.values()},
         "other_sites": site.domains[1:],
         "policy": dict(site.policy) if site.policy is not None else None,
         "authority_heard_at_s": heard_at_s,
         "authority_age_s": None if heard_at_s is None else max(0, int(time.time()) - heard_at_s),
         "problems": [*registry.forked.values(), *registry.notices],
-        **({"list": identities} if with_identities else {}),
+        **({"list": listed} if with_identities else {}),
     }
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.registry import opening
+from gateway.registry import opening, verifying
 from gateway.registry import statement as st
 from gateway.registry.logfile import HEAD, LogFile
 from gateway.registry.verifying import verify
-from tests.gateway.registry.sites import Person, about, carry, town
+from tests.gateway.registry.sites import Person, about, carry, new_key, town
 
 
 @pytest.fixture
@@ -129,3 +129,24 @@ def test_verify_finds_what_a_checkpoint_would_hide(folder: Path) -> None:
         entries, problems = verify(registry)
         assert "entry 3 of oslo/authority" in problems[0]
         assert entries < registry.writer("oslo/authority").size
+
+
+def test_verification_on_every_processor_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also over a roll-over of the site key, which workers that look ahead do not know of yet."""
+    with town(tmp_path) as oslo:
+        node, new = Person(), new_key()
+        oslo.say(node.enrol(), *(Person().enrol() for _ in range(300)), node.rotate(new_key()))
+        keys = {"key": new.public.cose_key(), "recovery": oslo.recovery.public.cose_key()}
+        oslo.authority.append([about(st.SITE_KEY, "oslo", **keys)], oslo.key, head_signer=new)
+        oslo.key = new
+        oslo.say(*(Person().enrol() for _ in range(300)))
+        alone = verify(oslo.authority)
+        monkeypatch.setattr(verifying, "_WORTH_A_POOL", 0)
+        assert verify(oslo.authority) == alone == (oslo.authority.own().size, [])
+        log = LogFile(oslo.authority.own().file.path)
+        frames = list(log.scan())
+        entry = [one for one in frames if one.kind != HEAD][500]
+        content = entry.content[:-1] + bytes([entry.content[-1] ^ 1])
+        log.path.unlink()
+        log.append([(one.kind, content if one is entry else one.content) for one in frames])
+        assert "entry 500 of oslo/authority" in verify(oslo.authority)[1][0]
