@@ -117,6 +117,10 @@ class Admission:
             return "authority_silent"
         return self.may_speak(subject, method)
 
+    def at_address(self, address: int) -> list[Identity]:
+        """Whoever has this short address in frames; addresses collide, the tag decides."""
+        return [] if self.registry is None else self.registry.find(f"addr:{address:04x}")
+
     def of_device(self, device: str) -> Identity | None:
         """The identity behind a third party's device name, which is its label or its id."""
         if self.registry is None:

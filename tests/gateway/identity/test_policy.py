@@ -13,6 +13,7 @@ from gateway.errors import ConfigError
 from gateway.identity.admission import Admission
 from gateway.identity.policy import COMMAND, JOIN, REPORT, read_policy
 from gateway.registry import statement as st
+from provisioning.identity import Identity
 from tests.gateway.registry.sites import Person, Town, about, carry, town
 
 POLICY = """
@@ -187,6 +188,8 @@ def test_two_methods_lead_to_one_identity(oslo: Town) -> None:
     oslo.say(node.enrol())
     assert [one.id for one in asked.methods["edhoc"].candidates(node.kid)] == [node.id]
     assert [one.id for one in asked.methods["mtls"].candidates(node.point)] == [node.id]
+    (found,) = asked.at_address(int.from_bytes(Identity(public_key=node.point, pen=32473).address, "big"))
+    assert found.id == node.id
 
 
 def test_visitor_is_admitted_by_anchor_and_policy_and_not_without_either(tmp_path: Path) -> None:
