@@ -26,7 +26,7 @@ EDIT = 2
 def problems(config: Config) -> list[ConfigError]:
     """Everything wrong between `config` and this machine, in the order of the file."""
     found: list[ConfigError] = []
-    for check in (_data_dir, _southbound_files, _listen_port, _city_files, _device, _groups):
+    for check in (_data_dir, _southbound_files, _listen_port, _city_files, _sync_files, _device, _groups):
         with _collected(found):
             check(config)
     return found
@@ -84,6 +84,17 @@ def _city_files(config: Config) -> None:
             client_context(place, ca_file=city.ca_file, cert_file=city.cert_file, key_file=city.key_file)
         if city.password_file:
             read_password(f"{place}.password_file", city.password_file)
+
+
+def _sync_files(config: Config) -> None:
+    sync = config.sync
+    if sync is None:
+        return
+    _require_files(sync, "sync")
+    if sync.ca_file or sync.cert_file:
+        client_context("sync", ca_file=sync.ca_file, cert_file=sync.cert_file, key_file=sync.key_file)
+    if sync.password_file:
+        read_password("sync.password_file", sync.password_file)
 
 
 def _device(config: Config) -> None:

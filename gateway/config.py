@@ -177,6 +177,41 @@ class EdgeConfig:
         check_rules(self.rule, [one.name for one in self.action])
 
 
+def _no_sync() -> None:
+    """Without the table registries travel by file only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncConfig:
+    """[sync]: a broker at which the gateways of a site share their registry."""
+
+    url: str = option("The broker: mqtts://host:port, or mqtt:// on this machine.", example="mqtts://city:8883")
+    topic: str = option("Topics begin with this.", default="lamppost/{site}/registry")
+    username: str | None = option("Our user name there.", default=None, example="gw-1")
+    password_file: Path | None = option("File with our password.", default=None, example="/etc/lamppost/sync.password")
+    ca_file: Path | None = option(
+        "Who signed its certificate, PEM; without it the system's list.",
+        default=None,
+        example="/etc/lamppost/sync-ca.crt",
+    )
+    cert_file: Path | None = option("Our certificate there, PEM.", default=None, example="/etc/lamppost/gateway.crt")
+    key_file: Path | None = option("Its private key, PEM.", default=None, example="/etc/lamppost/gateway.key")
+    allow_plaintext: bool = option("Let others on the network read who is enrolled.", default=False)
+
+    def __post_init__(self) -> None:
+        require_topic("topic", self.topic)
+        if self.endpoint.is_plain_on_a_network and not self.allow_plaintext:
+            raise ConfigError(
+                "url", self.url, "plain mqtt:// off this machine; use mqtts://, or allow_plaintext = true"
+            )
+        require_pair("cert_file", self.cert_file, "key_file", self.key_file)
+        require_username("password_file", self.password_file, "username", self.username)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return parse_endpoint("url", self.url)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The whole file."""
@@ -186,6 +221,7 @@ class Config:
     sensor: tuple[SensorConfig, ...] = section("Sensors wired to the gateway itself.", default_factory=tuple)
     city: tuple[CityConfig, ...] = section("Platforms that receive.", default_factory=tuple)
     outbox: OutboxConfig = section("How much is kept while the city is away.", default_factory=OutboxConfig)
+    sync: SyncConfig | None = section("Where gateways share the site's registry.", default_factory=_no_sync)
     edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
     group: tuple[GroupConfig, ...] = section("Nodes under one name.", default_factory=tuple)
 

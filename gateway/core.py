@@ -43,6 +43,7 @@ from gateway.outbox.files import Files
 from gateway.reading import Reading, Report, exact_time_s
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
+from gateway.trust import Trust
 from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ class Core:
         cities: Sequence[str],
         clock: ClockTrust,
         time_hold_s: float,
+        trust: Trust | None = None,
     ) -> None:
+        self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
         self.counters = Counters()
@@ -91,7 +94,13 @@ class Core:
         )
         self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()
-        self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
+        self.sessions = Sessions(
+            self.nodes,
+            self.floors,
+            downlink_start=downlink_start,
+            may_speak=self.trust.may_speak,
+            heard=self.trust.heard,
+        )
         self._privacy_key = load_key(data_dir)
         self._edge_config, self._configured_groups = edge, groups
         known = self._known_groups()
@@ -113,9 +122,15 @@ class Core:
             counters=self.counters,
             censor=lambda node, readings: self.privacy.readings(node, readings),
             put_report=self._put_accepted,
+            may_speak=self.trust.device_refusal,
         )
         self.intake = Intake(
-            self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
+            self.store,
+            uplinks=uplinks,
+            devices=devices,
+            put_own=self._put_readings,
+            counters=self.counters,
+            note_refusal=self.trust.note_refusal,
         )
         self.store.on_commit(self._note_committed)
         own = (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, self.boot_table)
@@ -260,6 +275,13 @@ class Core:
 
         Returns whether the log holds it: what stays at the gateway is in the edge's counts alone.
         """
+        permitted = self.trust.permitted(report)
+        if len(permitted.readings) < len(report.readings):
+            self.counters.add("refused_quantities", len(report.readings) - len(permitted.readings))
+        if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
+            self._put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
+            return False
+        report = permitted
         now_s = self.clock.now_s()
         outcome = self.edge.add(tx, report, now_s=self.clock.monotonic_s() if report.pending else now_s)
         if outcome.forward is not None:
@@ -340,6 +362,7 @@ async def open_core(
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
     time_hold_s: float = 120.0,
+    trust: Trust | None = None,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
     segment_bytes: int | None = None,
@@ -351,6 +374,7 @@ async def open_core(
     edge, groups     what [edge] and [[group]] of gateway.toml say
     limits           bounds of the outbox
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
+    trust            the site's registry and policy; without it node files and access lists say all
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
     segment_bytes    of its files; None: as the disk allows
@@ -365,6 +389,7 @@ async def open_core(
         cities=cities,
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
+        trust=trust,
     )
     async with store:
         core.nodes.load()

@@ -68,7 +68,10 @@ class Devices:
         counters: Counters,
         censor: Callable[[str, Sequence[Reading]], Sequence[Reading]],
         put_report: Callable[[Transaction, Report], bool],
+        may_speak: Callable[[str, str], str | None] = lambda device, method: None,
     ) -> None:
+        """`may_speak` returns why a device that proved itself by that method is refused, None if it is not."""
+        self._may_speak = may_speak
         self._nodes = nodes
         self._numbering = numbering
         self._clock = clock
@@ -90,6 +93,9 @@ class Devices:
             if taken is not None:
                 return taken
             self._check_device(device)
+            reason = self._may_speak(device, message.assurance)
+            if reason is not None:
+                raise SenmlError(reason)
             records = decode(message.payload, message.content_type)
             own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
             own = [kept for record in own for kept in self._censored(device, record)]
@@ -105,7 +111,7 @@ class Devices:
     def _take_plain(self, tx: Transaction, message: Message, plain: Plain) -> Taken | None:
         """The same for one reading with a time in the plainest form: what most messages are.
 
-        None if the privacy policy changes it: then it goes the general way.
+        None if a policy changes or refuses it: then it goes the general way.
         """
         device = message.device
         name, unit, value, time_s = plain
@@ -114,7 +120,7 @@ class Devices:
             own = self._look_at_names(device, name)
         reading = Reading(quantity=own, value=value, unit=unit)
         kept = self._censor(device, (reading,))
-        if len(kept) != 1 or kept[0] is not reading:
+        if len(kept) != 1 or kept[0] is not reading or self._may_speak(device, message.assurance) is not None:
             return None
         self._admit(tx, device)
         digest = _plain_digest(own, unit, value, time_s)

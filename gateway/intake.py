@@ -63,8 +63,16 @@ class Intake:
     """Takes submissions from any number of tasks. A full queue makes them wait."""
 
     def __init__(
-        self, store: Store, *, uplinks: Uplinks, devices: Devices, put_own: PutOwn, counters: Counters
+        self,
+        store: Store,
+        *,
+        uplinks: Uplinks,
+        devices: Devices,
+        put_own: PutOwn,
+        counters: Counters,
+        note_refusal: Callable[[str, str | None], None] = lambda reason, who: None,
     ) -> None:
+        self._note_refusal = note_refusal
         self._store = store
         self._uplinks = uplinks
         self._devices = devices
@@ -133,6 +141,7 @@ class Intake:
 
     def _refuse(self, reason: str, node: str | None) -> Verdict:
         self._counters.add(f"refused_{reason}")
+        self._note_refusal(reason, node)
         log.debug("refused: %s%s", reason, f" from {node}" if node else "")
         return Verdict(accepted=False, reason=reason, node=node)
 

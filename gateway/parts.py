@@ -10,12 +10,15 @@ from gateway.city.delivery import Options
 from gateway.city.forwarder import Forwarder
 from gateway.city.mqtt import MqttCity
 from gateway.clock import ClockTrust
-from gateway.config import CityConfig, Config, MqttSouthbound
+from gateway.config import CityConfig, Config, MqttSouthbound, SyncConfig
 from gateway.core import Core
 from gateway.edge.actions import Actions
 from gateway.endpoint import Endpoint
 from gateway.mqtt.access import AccessList
 from gateway.mqtt.client import ClientOptions
+from gateway.mqtt.connection import Limits
+from gateway.registry.bundle import LARGEST_ITEM
+from gateway.registry.mqtt_sync import MqttSync
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.mqtt import BrokerSubscription, IngestListener
 from gateway.southbound.sensor import GatewaySensor
@@ -62,6 +65,17 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
+    if core.trust.keeper is not None:
+        keeper = core.trust.keeper
+        parts.append(Part(name=keeper.name, run=keeper.run, status=keeper.status))
+        if config.sync is not None:
+            sync = MqttSync(
+                keeper.registry,
+                _sync_options(config.sync, config.gateway.id, core.clock),
+                topic=config.sync.topic.replace("{site}", config.gateway.site),
+                told=keeper.told,
+            )
+            parts.append(Part(name=sync.name, run=sync.run, status=sync.status))
     for at, one in enumerate(config.sensor):
         sensor = GatewaySensor(one, core.intake, count=core.counters.add)
         parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
@@ -128,6 +142,7 @@ def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestLis
         max_frames_per_s=mqtt.max_frames_per_s,
         now_s=core.clock.stamp_s,
         clock=core.clock,
+        certificate_devices=core.trust.certificate_devices,
     )
 
 
@@ -165,6 +180,23 @@ def _delivery_options(city: CityConfig) -> Options:
         pack_wait_s=city.pack_wait_ms / 1000,
         backlog_records_per_s=city.backlog_records_per_s,
         backlog_bytes_per_s=city.backlog_bytes_per_s,
+    )
+
+
+def _sync_options(sync: SyncConfig, gateway_id: str, clock: ClockTrust) -> ClientOptions:
+    tls = None
+    if sync.endpoint.is_tls:
+        tls = dated_by_us(
+            client_context("sync", ca_file=sync.ca_file, cert_file=sync.cert_file, key_file=sync.key_file)
+        )
+    return ClientOptions(
+        endpoint=sync.endpoint,
+        client_id=f"lamppost-{gateway_id}-sync",
+        username=sync.username,
+        password=read_password("sync.password_file", sync.password_file) if sync.password_file else None,
+        tls=tls,
+        limits=Limits(max_packet_size=LARGEST_ITEM + 1024),
+        clock=clock,
     )
 
 

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import fields
 
 from gateway import log as logs
+from gateway.clock import ClockTrust
 from gateway.config import Config, ConfigError, add_config_argument, load
 from gateway.core import Core, open_core
 from gateway.edge.actions import Actions
@@ -23,6 +24,7 @@ from gateway.outbox.bounds import Limits
 from gateway.parts import Part, city_parts, edge_actions, open_southbound
 from gateway.status import StatusFile, gather
 from gateway.time_evidence import machine_clock
+from gateway.trust import Trust, digest_of_settings, forward_to, open_trust
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,13 @@ async def serve(
     Raises  StoreBusy if another gateway has this data_dir; ConfigError or OSError for what an operator must change
     """
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(_open_core(config))
+        clock = machine_clock(config.gateway.time)
+        trust = stack.enter_context(
+            open_trust(config.gateway.data_dir, gateway_id=config.gateway.id, site=config.gateway.site, clock=clock)
+        )
+        core = await stack.enter_async_context(_open_core(config, clock, trust))
+        trust.count = core.counters.add
+        trust.audit.note("configuration", "", f"gateway.toml is {digest_of_settings(config)}")
         async with asyncio.TaskGroup() as keeping:
             keeper = keeping.create_task(core.run(), name="core")
             try:
@@ -57,6 +65,7 @@ async def _move(config: Config, core: Core, parts: list[Part], renewal: "_Renewa
         tasks = [moving.create_task(part.run(), name=part.name) for part in parts]
         tasks.append(moving.create_task(status.run(), name="status"))
         tasks.append(moving.create_task(renewal.run(), name="reload"))
+        tasks.append(moving.create_task(core.trust.audit.run(forward_to(core)), name="audit"))
         log.info(
             "gateway %s of site %s runs, data in %s", config.gateway.id, config.gateway.site, config.gateway.data_dir
         )
@@ -89,6 +98,8 @@ class _Renewal:
             await self._asked.wait()
             self._asked.clear()
             self._core.reload_nodes()
+            if self._core.trust.keeper is not None:
+                self._core.trust.keeper.wake()
             log.info("enrolled nodes are read anew")
             await self._reload()
 
@@ -108,14 +119,15 @@ class _Renewal:
         log.info("the settings of [edge] and [[group]] are read anew")
 
 
-def _open_core(config: Config) -> AbstractAsyncContextManager[Core]:
+def _open_core(config: Config, clock: ClockTrust, trust: Trust) -> AbstractAsyncContextManager[Core]:
     return open_core(
+        clock=clock,
+        trust=trust,
         data_dir=config.gateway.data_dir,
         gateway_id=config.gateway.id,
         cities=[city.name for city in config.city],
         edge=config.edge,
         groups=config.group,
-        clock=machine_clock(config.gateway.time),
         time_hold_s=config.gateway.time_hold_s,
         limits=Limits(
             max_records=config.outbox.max_records,

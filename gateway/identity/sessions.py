@@ -9,6 +9,7 @@ section 3.4.3.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.link import keys
@@ -32,6 +33,8 @@ _WINDOW = 64
 _DOWN_BLOCK = 256
 _KEYS_CACHED = 4096
 _U32_MAX = 0xFFFFFFFF
+MaySpeak = Callable[[Node], str | None]
+Heard = Callable[[str, int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +112,24 @@ class Session:
 class Sessions:
     """All sessions: a cache over the table, written down with the records that they guard. Of the commit thread."""
 
-    def __init__(self, nodes: Nodes, floors: Floors, *, downlink_start: int = 0, cached: int = 4096) -> None:
-        """`downlink_start`: no downlink counter from here on was used before this database was begun."""
+    def __init__(
+        self,
+        nodes: Nodes,
+        floors: Floors,
+        *,
+        downlink_start: int = 0,
+        cached: int = 4096,
+        may_speak: MaySpeak = lambda node: None,
+        heard: Heard = lambda node, epoch, at_s: None,
+    ) -> None:
+        """What is asked and told of nodes.
+
+        downlink_start  no downlink counter from here on was used before this database was begun
+        may_speak       why a node is refused although the frame is its own ("revoked"), None if it is not
+        heard           told of every accepted frame
+        """
+        self._may_speak = may_speak
+        self._heard = heard
         self._nodes = nodes
         self._downlink_start = downlink_start
         self._floors = floors
@@ -129,7 +148,8 @@ class Sessions:
         for node in self._nodes.candidates(frame.address):
             outcome = self._try(node, self.of(tx, node.id), frame, raw)
             if isinstance(outcome, Opened):
-                return outcome
+                reason = self._may_speak(node)
+                return Refused(reason, node.id) if reason else outcome
             if refused.reason in ("unknown_node", "bad_tag"):  # the most telling one of all candidates
                 refused = outcome
         return refused
@@ -175,6 +195,7 @@ class Sessions:
             session.mark(opened.counter)
         session.boot = session.boot if boot is None else boot
         session.heard_at_s = heard_at_s
+        self._heard(opened.node.id, opened.epoch, heard_at_s)
         self._changed.add(opened.node.id)
         return session
 

@@ -26,6 +26,7 @@ from gateway.mqtt.link import Link
 from gateway.mqtt.listener import Listener
 from gateway.mqtt.packet import Connect, Publish
 from gateway.mqtt.session import Session
+from gateway.trust import REFUSALS, CertificateDevices
 from gateway.uplinks import Uplink
 from gateway.validity import DateError, require_dates
 
@@ -54,6 +55,8 @@ _NOT_AUTHORISED = frozenset(
         "senml_claims_other",
         "senml_too_many_devices",
         "senml_retained",
+        *REFUSALS,
+        *(f"senml_{reason}" for reason in REFUSALS),
     )
 )
 
@@ -187,6 +190,7 @@ class IngestListener:
     access           who may connect; None: anybody, and what they send is passed on as assurance "none"
     allow_plaintext  take readable SenML from other machines without TLS
     clock            what the dates of client certificates are held against
+    certificate_devices  asks the registry who a verified certificate (DER, common name) may speak for, or why not
     """
 
     def __init__(
@@ -202,7 +206,9 @@ class IngestListener:
         limits: ListenerLimits | None = None,
         now_s: Callable[[], float] = time.time,
         clock: ClockTrust | None = None,
+        certificate_devices: CertificateDevices | None = None,
     ) -> None:
+        self._certificate_devices = certificate_devices
         self._endpoint = endpoint
         self._clock = clock or ClockTrust()
         self._count = count
@@ -250,6 +256,8 @@ class IngestListener:
             self._count(f"mqtt_refused_{error.state}")
             log.warning("client %s is refused: %s", client_id, error)
             return codes.NOT_AUTHORISED
+        if origin.certificates and self._certificate_devices is not None:
+            return self._admit_certificate(client_id, origin, origin.certificates[0])
         if origin.certificate_name is not None:
             devices = self._access.devices_of(origin.certificate_name) or frozenset((origin.certificate_name,))
             return Peer(client_id, origin.certificate_name, devices, "mtls", is_private)
@@ -262,6 +270,15 @@ class IngestListener:
         if not is_right:
             return codes.BAD_CREDENTIALS
         return Peer(client_id, connect.username, self._access.devices_of(connect.username), "password", is_private)
+
+    def _admit_certificate(self, client_id: str, origin: Origin, certificate: bytes) -> Peer | int:
+        """Who holds the certificate's key, as the site's registry knows it."""
+        assert self._certificate_devices is not None
+        devices, reason = self._certificate_devices(certificate, origin.certificate_name or "")
+        if reason is not None:
+            self._count(f"mqtt_refused_certificate_{reason}")
+            return codes.NOT_AUTHORISED
+        return Peer(client_id, origin.certificate_name, devices, "mtls", is_private=True)
 
     def may_subscribe(self, peer: Peer, topic: str) -> int:
         """A node may hear its own downlinks, a device whose SenML is taken what alarms say (listener.Policy)."""
