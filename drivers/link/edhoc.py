@@ -63,9 +63,10 @@ def credential(public, point):
 
     public  33 bytes, compressed; point: the same as (x, y)
     """
-    subject = str(hexlify(hashlib.sha256(public).digest()[:10]), "ascii")
+    kid = kid_of(public)
+    subject = str(hexlify(kid), "ascii")  # short: see docs/decisions/0010 on what the credential leaves room for
     x, y = (encode(coordinate.to_bytes(32, "big")) for coordinate in point)
-    key = b"\xa5\x01\x02\x02" + encode(kid_of(public)) + b"\x20\x01\x21" + x + b"\x22" + y  # dicts have no order there
+    key = b"\xa5\x01\x02\x02" + encode(kid) + b"\x20\x01\x21" + x + b"\x22" + y  # dicts have no order there
     return b"\xa2\x02" + encode(subject) + b"\x08\xa1\x01" + key
 
 
