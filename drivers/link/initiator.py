@@ -99,23 +99,30 @@ class Answer(_Step):
         self.c_r, self.kid, mac_2, self.ead_2 = read_plaintext_2(plaintext)
         super().__init__(owner, ephemeral, expected, g_iy, th_2, salt, plaintext, mac_2)
 
-    def verify(self, point, credential):
-        """Check that the owner of this public point sent message_2. Returns Proven. Raises EdhocError("bad_mac")."""
+    def verify(self, candidates):
+        """Find who sent message_2 among (point, credential) pairs: kids may collide, so all are tried in turn.
+
+        Returns Proven, whose `at` is the place of the right one. Raises EdhocError("bad_mac").
+        """
         owner, ephemeral, expected, g_iy, th_2, salt, plaintext, mac_2 = self._take()
-        g_rx = expected.get(point)
-        if g_rx is None:
-            g_rx = p256.multiply(point, ephemeral)[0]
-        prk_3e2m = hkdf_extract(salt, p256.to_octets(g_rx))
         head = pack_identifier(self.c_r) + id_cred(self.kid) + encode(th_2)
-        context = head + credential + b"".join([encode(item) for item in self.ead_2])
-        if not _is_equal(kdf(prk_3e2m, 2, context, MAC_LEN), mac_2):
-            raise EdhocError("bad_mac")
-        th_3 = transcript(encode(th_2), plaintext, credential)
-        return Proven(owner, g_iy, prk_3e2m, th_3)
+        extra = b"".join([encode(item) for item in self.ead_2])
+        for at, (point, credential) in enumerate(candidates):
+            g_rx = expected.get(point)
+            if g_rx is None:
+                g_rx = p256.multiply(point, ephemeral)[0]
+            prk_3e2m = hkdf_extract(salt, p256.to_octets(g_rx))
+            if _is_equal(kdf(prk_3e2m, 2, head + credential + extra, MAC_LEN), mac_2):
+                return Proven(at, owner, g_iy, prk_3e2m, transcript(encode(th_2), plaintext, credential))
+        raise EdhocError("bad_mac")
 
 
 class Proven(_Step):
-    """The gateway is who it says."""
+    """The gateway is who it says: the candidate at this place."""
+
+    def __init__(self, at, *secrets):
+        self.at = at
+        super().__init__(*secrets)
 
     def finish(self, ead_3, *, aes):
         """Make message_3 and agree on the keys. `aes(key)` returns what Ccm wants. Returns the Agreement."""

@@ -49,7 +49,7 @@ def check_trace_of_chapter_3(vectors, aes):
     offer.expect(gateway)
     answer = offer.read(octets(trace["message_2"]))
     assert (answer.kid.hex(), answer.c_r.hex(), answer.ead_2) == (trace["kid_R"], trace["C_R"], [])
-    agreement = answer.verify(gateway, octets(trace["CRED_R"])).finish((), aes=aes)
+    agreement = answer.verify([(gateway, octets(trace["CRED_R"]))]).finish((), aes=aes)
     assert agreement.message_3.hex() == trace["message_3"]
     assert agreement.prk_out.hex() == trace["PRK_out"]
     assert agreement.read_message_4(octets(trace["message_4"]), aes=aes) == []
@@ -80,8 +80,8 @@ def check_a_step_comes_once(vectors, aes):
     assert refused("spent", offer.read, octets(trace["message_2"]))
     assert refused("spent", offer.expect, _SIGNER)
     gateway = p256_base.public(p256.scalar(octets(trace["R"])))
-    proven = answer.verify(gateway, octets(trace["CRED_R"]))
-    assert refused("spent", answer.verify, gateway, octets(trace["CRED_R"]))
+    proven = answer.verify([(gateway, octets(trace["CRED_R"]))])
+    assert refused("spent", answer.verify, [(gateway, octets(trace["CRED_R"]))])
     proven.finish((), aes=aes)
     assert refused("spent", proven.finish, (), aes=aes)
 
@@ -91,7 +91,15 @@ def check_another_gateway_is_not_believed(vectors, aes):
     for point, credential in ((_SIGNER, octets(trace["CRED_R"])), (None, octets(trace["CRED_I"]))):
         point = point or p256_base.public(p256.scalar(octets(trace["R"])))
         answer = offer_of(trace).read(octets(trace["message_2"]))
-        assert refused("bad_mac", answer.verify, point, credential)
+        assert refused("bad_mac", answer.verify, [(point, credential)])
+
+
+def check_gateways_with_one_kid_are_tried_in_turn(vectors, aes):
+    trace, octets = vectors["trace"], bytes.fromhex
+    right = p256_base.public(p256.scalar(octets(trace["R"]))), octets(trace["CRED_R"])
+    proven = offer_of(trace).read(octets(trace["message_2"])).verify([(_SIGNER, octets(trace["CRED_R"])), right])
+    assert proven.at == 1
+    assert proven.finish((), aes=aes).message_3.hex() == trace["message_3"]
 
 
 def check_a_point_off_the_curve_is_refused(vectors, aes):

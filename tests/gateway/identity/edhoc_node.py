@@ -34,4 +34,4 @@ def offer(keys: KeyPair, *, c_i: bytes = b"\x07", ead_1: tuple = ()) -> Offer:
 
 
 def finish(answer: Answer, gateway: KeyPair, ead_3: tuple = ()) -> Agreement:
-    return answer.verify(gateway.point, gateway.party.credential).finish(ead_3, aes=openssl_ecb)
+    return answer.verify([(gateway.point, gateway.party.credential)]).finish(ead_3, aes=openssl_ecb)
