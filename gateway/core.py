@@ -26,7 +26,10 @@ from gateway.database import make_durable_dir
 from gateway.devices import Devices
 from gateway.edge import Edge
 from gateway.floors import Floors
+from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
+from gateway.identity.own import OwnFile
+from gateway.identity.roots import Roots
 from gateway.identity.sessions import Sessions
 from gateway.intake import Intake
 from gateway.numbering import Numbering
@@ -60,6 +63,8 @@ class Core:
         self.clock = clock
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR)
+        self.own = OwnFile(data_dir)
+        self.roots = Roots()
         self.floors = Floors(data_dir)
         self.numbering = Numbering(gateway_id)
         self.ledger = Ledger(cities, now_s=clock.now_s)
@@ -72,7 +77,15 @@ class Core:
         bounds = Bounds(self.ledger, limits, data_dir=data_dir, clock=self.clock, put_gap=self._put_gap)
         self.outbox = Outbox(self.store, self.ledger, bounds, self.boot_table)
         self.sequences = Sequences()
-        self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
+        self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start, roots=self.roots)
+        joins = Joins(
+            own=self.own.get,
+            nodes=self.nodes,
+            sessions=self.sessions,
+            roots=self.roots,
+            monotonic_s=self.clock.monotonic_s,
+            count=self.counters.add,
+        )
         self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
         uplinks = Uplinks(
             sessions=self.sessions,
@@ -91,7 +104,13 @@ class Core:
             put_report=self._put_accepted,
         )
         self.intake = Intake(
-            self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
+            self.store,
+            uplinks=uplinks,
+            joins=joins,
+            devices=devices,
+            put_own=self._put_readings,
+            counters=self.counters,
+            utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
         housekeeping = _Housekeeping(self)
         for part in (self.sessions, self.sequences, self.edge, bounds, self.numbering, self.boot_table, housekeeping):
@@ -142,6 +161,7 @@ class Core:
         self.boot_table.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
+        self.roots.begin(tx)
         self.notices += self.ledger.begin(tx)
         try:
             return self.numbering.begin(tx, self.floors)

@@ -24,6 +24,38 @@ def seconds_since_boot() -> int:
     return int(time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
+class JoinShare:
+    """How much of the allowance goes to answering joins: a fifth in any hour, as anybody may ask for one.
+
+    A bucket that holds a fiftieth of the allowance and fills at 18 % of it per hour. Beginning a join wants half of the
+    bucket, so that one that has begun can also end.
+    """
+
+    def __init__(self, allowance_us: int, now_s: int) -> None:
+        self._full_us = allowance_us // 50
+        self._per_hour_us = allowance_us * 18 // 100
+        self._left_us = float(self._full_us)
+        self._at_s = now_s
+
+    def may_begin(self, now_s: int) -> bool:
+        """Whether a new join is to be answered at all."""
+        self._fill(now_s)
+        return self._left_us * 2 >= self._full_us
+
+    def take(self, airtime_us: int, now_s: int) -> bool:
+        """Spend airtime on an answer; False, and nothing is spent, if the share has not so much left."""
+        self._fill(now_s)
+        if airtime_us > self._left_us:
+            return False
+        self._left_us -= airtime_us
+        return True
+
+    def _fill(self, now_s: int) -> None:
+        passed_s = max(now_s - self._at_s, 0)
+        self._at_s = now_s
+        self._left_us = min(self._left_us + passed_s * self._per_hour_us / 3_600, float(self._full_us))
+
+
 class DutyBook:
     """The duty ledger of one channel, on file. Writing costs one small file per transmission, without fsync."""
 
@@ -43,6 +75,7 @@ class DutyBook:
         self._now_s = now_s
         self._boot_id = boot_id or _BOOT_ID.read_text().strip()
         self._ledger = DutyLedger(now_s())
+        self._joins = JoinShare(self._band.allowance_us, now_s())
 
     def load(self) -> None:
         """Take up what an earlier run spent. A file that cannot be read counts as most of the hour spent."""
@@ -64,6 +97,14 @@ class DutyBook:
         """Whether such a frame may start now. The last fifth of the hour's airtime is for urgent ones."""
         wanted_us = airtime_us if is_urgent else airtime_us + self._band.allowance_us * _URGENT_PERMILLE // 1_000
         return bool(self._ledger.may_transmit(self._freq_hz, wanted_us, self._now_s(), self._bandwidth_hz))
+
+    def may_begin_join(self) -> bool:
+        """Whether the share of joins has room for another one."""
+        return self._joins.may_begin(self._now_s())
+
+    def take_join_share(self, airtime_us: int) -> bool:
+        """Whether an answer to a join may have so much airtime; then it has had it."""
+        return self._joins.take(airtime_us, self._now_s())
 
     def record(self, airtime_us: int) -> None:
         """Note a frame before it starts. Raises OSError if that cannot be written: then do not transmit."""

@@ -66,3 +66,13 @@ CREATE INDEX windows_open ON windows (start_s) WHERE is_open = 1;
 CREATE TABLE window_floors (
     subject TEXT, length_s INTEGER, start_s INTEGER NOT NULL, PRIMARY KEY (subject, length_s)) WITHOUT ROWID;
 """
+
+# Root keys that nodes and this gateway agreed on. enrolled: which enrolment it followed, so that a new one ends it.
+# One confirmed row per node at most (a frame under it came); rows above it wait for their first frame.
+JOINS = """
+CREATE TABLE IF NOT EXISTS joins (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, enrolled BLOB NOT NULL, root BLOB NOT NULL,
+    is_confirmed INTEGER NOT NULL, at_s REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS joins_by_node ON joins (node, id);
+"""
+TABLES += JOINS

@@ -34,6 +34,11 @@ def is_join(frame):
     return len(frame) > 0 and frame[0] == VERSION << 6 | JOIN
 
 
+def begins_join(frame):
+    """Whether it is a message 1, which anybody can make."""
+    return is_join(frame) and len(frame) > 3 and frame[3] >> 6 == 0
+
+
 def pack_join(number, address, connection, message):
     """Return a frame. `connection`: one byte, as an int; 0 in message 1, which nobody chose one for."""
     if len(message) > MAX_MESSAGE:
