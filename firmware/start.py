@@ -85,6 +85,15 @@ def _may_start(parts):
     return True
 
 
+def _join_if_due(parts):
+    """A node with a key pair and no session, or whose gateway is gone, asks to be admitted, and resets."""
+    if not parts.woke and identity.is_join_due(parts.nvs):
+        from firmware.admission import seek
+
+        seek(parts)
+    parts.join_after = identity.join_after(parts.nvs)
+
+
 def _load_numbers(parts):
     """NVS, journal and RTC memory, in agreement; and the clock of this boot."""
     from firmware.archive import Archive
@@ -186,6 +195,7 @@ def _forget(*names):
 _STEPS = (
     (_load_files, ("firmware.config", "drivers.radio.region")),
     (_may_start, ()),
+    (_join_if_due, ()),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
