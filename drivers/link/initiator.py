@@ -86,10 +86,11 @@ class Offer(_Step):
         g_xy, g_iy = p256.multiply_by_both(point, ephemeral, owner.private)
         th_2 = transcript(encode(g_y), encode(transcript(self.message_1)))
         prk_2e = hkdf_extract(th_2, p256.to_octets(g_xy[0]))
-        stream = kdf(prk_2e, 0, th_2, len(ciphertext))
-        plaintext = bytes([a ^ b for a, b in zip(ciphertext, stream)])
+        plaintext = bytearray(kdf(prk_2e, 0, th_2, len(ciphertext)))
+        for at in range(len(plaintext)):
+            plaintext[at] ^= ciphertext[at]
         salt = kdf(prk_2e, 1, th_2, HASH_LEN)
-        return Answer(owner, ephemeral, self._expected, p256.to_octets(g_iy[0]), th_2, salt, plaintext)
+        return Answer(owner, ephemeral, self._expected, p256.to_octets(g_iy[0]), th_2, salt, bytes(plaintext))
 
 
 class Answer(_Step):

@@ -1,7 +1,7 @@
 """The curve P-256 on big integers alone: products, compressed points, and the check of an ECDSA signature.
 
 A point is (x, y), two integers; a scalar lies in 1 to N - 1. Products run through one ladder of doublings, fed from a
-comb (many teeth, few doublings) or from signed windows of five bits. Not constant-time: use a private key seldom.
+comb (many teeth, few doublings) or from signed windows of four bits. Not constant-time: use a private key seldom.
 Refuses what is no point of the curve with CurveError. Source: SEC 1 v2 (points, ECDSA), FIPS 186-5; formulas for
 Jacobian coordinates with a = -3: the Explicit-Formulas Database, dbl-2001-b and madd.
 """
@@ -13,7 +13,7 @@ N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
 _BITS = const(256)
 _TEETH = const(4)  # of a comb made for two products of one point
-_WINDOW = const(5)
+_WINDOW = const(4)
 
 
 class CurveError(Exception):
@@ -56,28 +56,28 @@ def scalar(octets):
     return number
 
 
-def product(bits, feed):
+def total(bits, feed):
     """Return the point that one feed of so many bits adds up to."""
     return _affine([_ladder(bits, feed)])[0]
 
 
 def multiply(point, factor):
     """Return factor x point."""
-    return product(_BITS + 1, Windows(point, factor))
+    return total(_BITS + 1, Windows(point, factor))
 
 
 def multiply_by_both(point, first, second):
     """Return first x point and second x point, at a quarter less than two products: they share a comb."""
     spacing = _BITS // _TEETH
     table = _comb_table(point, spacing)
-    combs = [Comb(lambda teeth: table[teeth], spacing, _TEETH, factor) for factor in (first, second)]
+    combs = [Comb(lambda teeth: unpacked(table[teeth - 1]), spacing, _TEETH, factor) for factor in (first, second)]
     return _affine([_ladder(spacing, comb) for comb in combs])
 
 
 def is_signed(public, digest, signature, base):
     """Whether `signature` (r and s, 64 bytes) of a SHA-256 `digest` was made with the private key of `public`.
 
-    base  Comb of the generator, from p256_base
+    base  returns what feeds a multiple of the generator: p256_base.Base
     """
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     if len(signature) != 64 or not (0 < r < N and 0 < s < N):
@@ -123,22 +123,22 @@ class Windows:
         if digit == 0:
             return None
         if digit < 128:
-            return self._odd[digit >> 1]
-        x, y = self._odd[(256 - digit) >> 1]
+            return unpacked(self._odd[digit >> 1])
+        x, y = unpacked(self._odd[(256 - digit) >> 1])
         return x, P - y
 
 
 def _ladder(bits, *feeds):
     """Double and add from the highest bit on. Returns (X, Y, Z), where Z = 0 is the point at infinity."""
-    total = 0, 0, 0
+    sum_ = 0, 0, 0
     for bit in range(bits - 1, -1, -1):
-        if total[2]:
-            total = _double(total)
+        if sum_[2]:
+            sum_ = _double(sum_)
         for feed in feeds:
             point = feed.at(bit)
             if point is not None:
-                total = _add(total, point)
-    return total
+                sum_ = _add(sum_, point)
+    return sum_
 
 
 def _double(point):
@@ -171,44 +171,56 @@ def _add(point, affine):
 
 
 def _affine(points):
-    """Jacobian points, none at infinity, as affine ones: one inversion for all."""
+    """Turn Jacobian points, none at infinity, into affine ones in their place: one inversion for all. Returns them."""
     products = [1]
     for _, _, z in points:
         products.append(products[-1] * z % P)
-    if not products[-1]:
+    product = products.pop()
+    if not product:
         raise CurveError("the point at infinity")
-    inverse = pow(products[-1], P - 2, P)
-    found = []
+    inverse = pow(product, P - 2, P)
     for at in range(len(points) - 1, -1, -1):
         x, y, z = points[at]
-        own = inverse * products[at] % P
+        own = inverse * products.pop() % P
         inverse = inverse * z % P
         square = own * own % P
-        found.append((x * square % P, y * (own * square % P) % P))
-    found.reverse()
-    return found
+        points[at] = x * square % P, y * (own * square % P) % P
+    return points
+
+
+def _packed(points):
+    """Points as 64 bytes each: a third of what they take as integers, which keep the room of a product."""
+    _affine(points)
+    for at, (x, y) in enumerate(points):
+        points[at] = to_octets(x) + to_octets(y)
+    return points
+
+
+def unpacked(octets):
+    """The point in 64 bytes."""
+    return int.from_bytes(octets[:32], "big"), int.from_bytes(octets[32:], "big")
 
 
 def _odd_multiples(point):
-    """1, 3, 5 ... 15 times the point: on the isomorphic curve where twice the point has Z = 1, and then back."""
+    """1, 3, 5 and 7 times the point: on the isomorphic curve where twice the point has Z = 1, and then back."""
     x2, y2, z2 = _double((point[0], point[1], 1))
     square = z2 * z2 % P
     step = x2, y2
     multiples = [(point[0] * square % P, point[1] * (square * z2 % P) % P, 1)]
     for _ in range((1 << (_WINDOW - 2)) - 1):
         multiples.append(_add(multiples[-1], step))
-    return _affine([(x, y, z * z2 % P) for x, y, z in multiples])
+    return _packed([(x, y, z * z2 % P) for x, y, z in multiples])
 
 
 def _signed_digits(factor):
-    """Digits of 0 or odd from -15 to 15 as bytes (negative ones + 256), lowest first, _BITS + 1 of them."""
+    """Digits of 0 or odd from -7 to 7 as bytes (negative ones + 256), lowest first, _BITS + 1 of them."""
     digits = bytearray(_BITS + 1)
     at = 0
     while factor:
         if factor & 1:
-            digit = factor & 31
-            if digit > 15:
-                digit -= 32
+            digit = factor & 15
+            if digit > 7:
+                digit -= 16
             factor -= digit
             digits[at] = digit & 0xFF
         factor >>= 1
@@ -217,15 +229,18 @@ def _signed_digits(factor):
 
 
 def _comb_table(point, spacing):
-    """The points that Comb wants for _TEETH teeth; the first is no point."""
-    teeth = [(point[0], point[1], 1)]
-    for _ in range(_TEETH - 1):
-        tooth = teeth[-1]
-        for _ in range(spacing):
-            tooth = _double(tooth)
-        teeth.append(tooth)
-    teeth = _affine(teeth)
-    sums = [(0, 0, 0)]
-    for tooth in teeth:
-        sums += [_add(below, tooth) for below in sums]
-    return [None] + _affine(sums[1:])
+    """The points that Comb wants for _TEETH teeth, from the set {first} on; tooth by tooth, as memory is short."""
+    table = []
+    tooth = point
+    for number in range(_TEETH):
+        if number:
+            doubled = tooth[0], tooth[1], 1
+            for _ in range(spacing):
+                doubled = _double(doubled)
+            tooth = _affine([doubled])[0]
+        sums = [(tooth[0], tooth[1], 1)]
+        for octets in table:
+            x, y = unpacked(octets)
+            sums.append(_add((x, y, 1), tooth))
+        table.extend(_packed(sums))
+    return table

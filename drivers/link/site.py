@@ -41,7 +41,7 @@ def open_signed(signed, site_key):
     items = read_payload(payload)
     digest = hashlib.sha256(to_sign(payload)).digest()
     try:
-        if not p256.is_signed(p256.decompress(site_key), digest, signature, p256_base.base):
+        if not p256_base.is_signed(p256.decompress(site_key), digest, signature):
             raise EdhocError("bad_signature")
     except p256.CurveError:
         raise EdhocError("bad_signature")

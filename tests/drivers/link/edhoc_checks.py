@@ -135,13 +135,13 @@ def check_identifiers_have_one_form(vectors, aes):
 
 def check_signature_of_rfc_6979(vectors, aes):
     digest = hashlib.sha256(b"sample").digest()
-    assert p256.is_signed(_SIGNER, digest, _SIGNATURE, p256_base.base)
+    assert p256_base.is_signed(_SIGNER, digest, _SIGNATURE)
     for at in (0, 31, 32, 63):
         changed = bytearray(_SIGNATURE)
         changed[at] ^= 1
-        assert not p256.is_signed(_SIGNER, digest, bytes(changed), p256_base.base)
-    assert not p256.is_signed(_SIGNER, digest, bytes(64), p256_base.base)
-    assert not p256.is_signed(_SIGNER, digest, _SIGNATURE[:63], p256_base.base)
+        assert not p256_base.is_signed(_SIGNER, digest, bytes(changed))
+    assert not p256_base.is_signed(_SIGNER, digest, bytes(64))
+    assert not p256_base.is_signed(_SIGNER, digest, _SIGNATURE[:63])
 
 
 def check_points_and_products(vectors, aes):

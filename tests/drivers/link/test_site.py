@@ -18,6 +18,7 @@ from provisioning.gateway_list import (
 )
 from provisioning.identity import public_point
 from tests.drivers.link import site_checks
+from tests.drivers.link.test_edhoc import base_table
 from tests.peers.micropython import check_micropython
 from tests.peers.wasm32 import check_wasm32, repository_files
 
@@ -63,6 +64,7 @@ def test_on_micropython() -> None:
 def test_on_32_bits(wasm32) -> None:
     files = repository_files("drivers/link")
     files["/lib/site_checks.py"] = Path(site_checks.__file__).read_bytes()
+    files |= base_table()
     script = ON_A_BOARD.format(module="site_checks", objects=OBJECTS)
     assert check_wasm32(script, files, heapsize=16 << 20) == f"{len(site_checks.CHECKS)} checks hold\n"
 
