@@ -1,6 +1,7 @@
 """Enrolment, the node's half: writes an identity into NVS so that a cut at any moment leaves no usable half of it.
 
-Run at provisioning, over the REPL; the application never loads it. What the entries mean is in settings.
+Run at provisioning, over the REPL, and at the end of a join; the application never loads it. What the entries mean is
+in settings.
 """
 
 from firmware.identity import load_history, read_blob, read_u32
@@ -34,6 +35,18 @@ def enrol(nvs, *, key, address, node_id, epoch):
     settings.write_u32("seq", 0)
     settings.write_u32("counter", counter)
     return epoch
+
+
+def adopt(nvs, settings, *, root, epoch):
+    """Go on under a key that a join agreed on. A cut leaves the key before, or none, and then the node joins again.
+
+    settings  with address and node_id; root: 32 bytes; epoch: as the gateway granted it
+    """
+    if read_blob(nvs, "key", 32) is not None and read_u32(nvs, "epoch") == epoch:
+        settings.write("set_blob", "key", root)  # counters and sequences go on, so one entry is all that changes
+    else:
+        enrol(nvs, key=root, address=settings.address, node_id=settings.node_id, epoch=epoch)
+    settings.erase("joins")
 
 
 def _close_before(nvs, settings, epoch):
