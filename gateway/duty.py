@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _UNSYNCED_US = 30_000_000  # a power cut may take the kernel's last half minute of file writes with it
 _URGENT_PERMILLE = 200  # of the allowance, kept for answers to alarms
+_JOINS_APART_S = 2
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -27,20 +28,25 @@ def seconds_since_boot() -> int:
 class JoinShare:
     """How much of the allowance goes to answering joins: a fifth in any hour, as anybody may ask for one.
 
-    A bucket that holds a fiftieth of the allowance and fills at 18 % of it per hour. Beginning a join wants half of the
-    bucket, so that one that has begun can also end.
+    A bucket that holds a hundredth of the allowance and fills at 18 % of it per hour. Beginning a join wants half of
+    the bucket, so that one that has begun can also end; and two seconds since the last one, for while the gateway
+    answers a stranger it is deaf to alarms.
     """
 
     def __init__(self, allowance_us: int, now_s: int) -> None:
-        self._full_us = allowance_us // 50
+        self._full_us = allowance_us // 100
         self._per_hour_us = allowance_us * 18 // 100
         self._left_us = float(self._full_us)
         self._at_s = now_s
+        self._begun_at_s = now_s - _JOINS_APART_S
 
-    def may_begin(self, now_s: int) -> bool:
-        """Whether a new join is to be answered at all."""
+    def begin(self, now_s: int) -> bool:
+        """Whether a new join is to be answered at all; then the next one is not for a while."""
         self._fill(now_s)
-        return self._left_us * 2 >= self._full_us
+        if self._left_us * 2 < self._full_us or now_s - self._begun_at_s < _JOINS_APART_S:
+            return False
+        self._begun_at_s = now_s
+        return True
 
     def take(self, airtime_us: int, now_s: int) -> bool:
         """Spend airtime on an answer; False, and nothing is spent, if the share has not so much left."""
@@ -98,9 +104,9 @@ class DutyBook:
         wanted_us = airtime_us if is_urgent else airtime_us + self._band.allowance_us * _URGENT_PERMILLE // 1_000
         return bool(self._ledger.may_transmit(self._freq_hz, wanted_us, self._now_s(), self._bandwidth_hz))
 
-    def may_begin_join(self) -> bool:
-        """Whether the share of joins has room for another one."""
-        return self._joins.may_begin(self._now_s())
+    def begin_join(self) -> bool:
+        """Whether the share of joins has room for another one now."""
+        return self._joins.begin(self._now_s())
 
     def take_join_share(self, airtime_us: int) -> bool:
         """Whether an answer to a join may have so much airtime; then it has had it."""

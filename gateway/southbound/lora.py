@@ -129,7 +129,7 @@ class LoraRadio:
         if self._in_hand >= _MOST_IN_HAND:
             self._count("lora_frames_dropped_busy", 1)  # not stored, not answered: the node sends it again
             return
-        if begins_join(self._buf[: packet.length]) and not self._duty.may_begin_join():
+        if begins_join(self._buf[: packet.length]) and not self._duty.begin_join():
             self._count("lora_joins_skipped_share", 1)
             return
         uplink = Uplink(
