@@ -2,7 +2,7 @@
 
 A node without a session tries until it is admitted, at growing intervals; one whose gateway fell silent tries once and
 goes on as it was. NVS entries besides settings': "priv" and "seed" (birth), "site" (whom it trusts: drivers.link.site),
-"join" i32 1: a join is due, "joins" i32: joins that failed in a row.
+"join" i32 1: a join is due, "joins" i32: joins that failed in a row, "next": what a join agreed on (enrol.adopt).
 
 The steps load their own modules and leave none behind: 128 KiB hold radio and curve, but not what opens them as well.
 """
@@ -30,16 +30,6 @@ _OF_RECOVERY = (
     "drivers.link.bits",
 )
 _OF_OPENING = ("firmware.hardware", "drivers.radio.sx126x_bringup")
-_OF_JOINING = (
-    "firmware.seeker",
-    "firmware.join",
-    "drivers.link.initiator",
-    "drivers.link.join",
-    "drivers.link.site",
-    "drivers.link.edhoc",
-    "drivers.link.p256_base",
-    "drivers.link.p256",
-)
 
 
 def seek(parts):
@@ -72,10 +62,7 @@ def _seek(parts, nvs):
     gc.collect()
     joined = _join(nvs, settings, bearer, watchdog, has_session)
     if joined is not None:
-        forget(*_OF_JOINING)
-        from firmware.enrol import adopt
-
-        adopt(nvs, settings, root=joined.root, epoch=joined.epoch)
+        settings.write("set_blob", "next", joined.root + joined.epoch.to_bytes(4, "big"))  # the next boot adopts it
     machine.reset()
 
 

@@ -1,6 +1,6 @@
 """Enrolment, the node's half: writes an identity into NVS so that a cut at any moment leaves no usable half of it.
 
-Run at provisioning, over the REPL, and at the end of a join; the application never loads it. What the entries mean is
+Run at provisioning, over the REPL, and after a join; the application never loads it. What the entries mean is
 in settings.
 """
 
@@ -37,16 +37,21 @@ def enrol(nvs, *, key, address, node_id, epoch):
     return epoch
 
 
-def adopt(nvs, settings, *, root, epoch):
-    """Go on under a key that a join agreed on. A cut leaves the key before, or none, and then the node joins again.
+def adopt(nvs):
+    """Go on under the key that a join left in NVS entry "next": 32 bytes of root key, and the epoch granted, u32.
 
-    settings  with address and node_id; root: 32 bytes; epoch: as the gateway granted it
+    A cut anywhere leaves "next" there, and the next boot does it again.
     """
+    settings = Settings(nvs)
+    left = read_blob(nvs, "next", 36) or b""
+    root, epoch = left[:32], int.from_bytes(left[32:], "big")
     if read_blob(nvs, "key", 32) is not None and read_u32(nvs, "epoch") == epoch:
         settings.write("set_blob", "key", root)  # counters and sequences go on, so one entry is all that changes
     else:
-        enrol(nvs, key=root, address=settings.address, node_id=settings.node_id, epoch=epoch)
+        address = int.from_bytes(read_blob(nvs, "address", 2) or b"", "big")
+        enrol(nvs, key=root, address=address, node_id=str(read_blob(nvs, "id", 128) or b"", "utf-8"), epoch=epoch)
     settings.erase("joins")
+    settings.erase("next")
 
 
 def _close_before(nvs, settings, epoch):

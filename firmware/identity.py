@@ -44,6 +44,11 @@ def load(nvs):
     return settings
 
 
+def has_joined(nvs):
+    """Whether a join left a key to go on under: firmware.enrol.adopt."""
+    return read_blob(nvs, "next", 36) is not None
+
+
 def is_join_due(nvs):
     """Whether a node with a key pair of its own is to join before anything else: it has no key, or was told to."""
     return read_blob(nvs, "priv", 32) is not None and (

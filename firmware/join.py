@@ -29,26 +29,32 @@ class Joined:
 class Joiner:
     """Asks to be admitted. `failure` says why the last attempt came to nothing."""
 
-    def __init__(self, private, address, trust, *, draw, aes, pause, random_below, keep):
+    def __init__(self, private, address, load_trust, *, draw, aes, pause, random_below, keep, release):
         """
-        private       the node's scalar; address: its short address; trust: drivers.link.site.Trust
+        private       the node's scalar; address: its short address
+        load_trust    returns drivers.link.site.Trust as it was kept last; it is held no longer than it is asked
         draw          returns 32 random bytes
         aes           what seal.Ccm wants of AES, made of a key
         pause         async, sleeps so many seconds
         random_below  a whole number from 0 to n - 1
         keep          called with trust.to_bytes() when the node has learnt something of its site
+        release       called when trust is not needed for a while: the curve wants the memory
         """
         public = p256_base.public(private)
         compressed = p256.compress(public)
         self._owner = Owner(private, credential(compressed, public), kid_of(compressed))
         self._address = address
-        self._trust = trust
+        self._load_trust = load_trust
+        self._release = release
         self._draw = draw
         self._aes = aes
         self._pause = pause
         self._random_below = random_below
         self._keep = keep
+        trust = load_trust()
         self._shows = not trust.known  # ask the gateway to show its entry
+        self._versions = trust.version, trust.generation
+        release()
         self.failure = ""
 
     async def attempt(self, bearer, epoch):
@@ -72,7 +78,7 @@ class Joiner:
         candidates = self._believe(answer)
         proven = answer.verify([self._credential(public) for public in candidates])
         gc.collect()
-        state = join.pack_state(epoch, self._trust.version, self._trust.generation)
+        state = join.pack_state(epoch, *self._versions)
         agreement = proven.finish([(join.STATE, state)], aes=self._aes)
         gc.collect()
         if len(answer.c_r) != 1:
@@ -92,25 +98,26 @@ class Joiner:
                 break
             except p256.CurveError:
                 pass
-        ead_1 = [(join.SHOW, bytes([self._trust.generation]))] if self._shows else []
+        ead_1 = [(join.SHOW, bytes([self._versions[1]]))] if self._shows else []
         return Offer(self._owner, ephemeral, p256_base.public(ephemeral)[0], c_i=connection, ead_1=ead_1)
 
     def _believe(self, answer):
         """The public keys that may have made this answer: known ones, or the one whose entry it shows."""
         shown = read_ead(answer.ead_2, (join.SITE,))
-        public = self._learn(shown[join.SITE]) if join.SITE in shown else None
-        self._shows = False
-        candidates = [public] if public is not None else self._trust.candidates(answer.kid)
+        trust = self._load_trust()
+        public = self._learn(trust, shown[join.SITE]) if join.SITE in shown else None
+        candidates = [public] if public is not None else trust.candidates(answer.kid)
+        self._release()
+        self._shows = not candidates
         if not candidates:
-            self._shows = True
             raise EdhocError("unknown_gateway")
         return candidates
 
-    def _learn(self, signed):
+    def _learn(self, trust, signed):
         """Take what the site signed; kept before anything is built on it."""
-        public = self._trust.take(signed or b"")
-        self._keep(self._trust.to_bytes())
-        gc.collect()
+        public = trust.take(signed or b"")
+        self._keep(trust.to_bytes())
+        self._versions = trust.version, trust.generation
         return public
 
     def _credential(self, public):
@@ -123,8 +130,9 @@ class Joiner:
         if grant is None:
             raise EdhocError("malformed")
         if join.SITE in told:
-            self._learn(told[join.SITE])
-            if self._trust.is_revoked(gateway):
+            trust = self._load_trust()
+            self._learn(trust, told[join.SITE])
+            if trust.is_revoked(gateway):
                 raise EdhocError("revoked_gateway")
         root = export(agreement.prk_out, join.ROOT_LABEL, join.ROOT_CONTEXT, join.ROOT_LEN)
         return Joined(root, grant[0], grant[1])

@@ -6,8 +6,8 @@ from drivers import clock
 from drivers.constant import const
 from drivers.link import p256
 from drivers.link.seal import aes_ecb
-from drivers.link.site import trust_from
 from firmware.entropy import draw
+from firmware.forget import forget
 from firmware.identity import NotEnrolled, read_blob
 from firmware.join import Joiner
 
@@ -48,20 +48,26 @@ async def _try(joiner, bearer, epoch):
 
 
 def _joiner(nvs, settings, watchdog):
-    try:
-        trust = trust_from(read_blob(nvs, "site", _MAX_TRUST) or b"")
-    except ValueError:
-        raise NotEnrolled("no site to trust in NVS; provision this node again: lamppost provision")
     return Joiner(
         p256.scalar(read_blob(nvs, "priv", 32)),
         settings.address,
-        trust,
+        lambda: _load_trust(nvs),
         draw=lambda: draw(nvs),
         aes=aes_ecb,
         pause=lambda seconds: _pause(watchdog, seconds),
         random_below=_random_below,
         keep=lambda octets: settings.write("set_blob", "site", octets),
+        release=lambda: forget("drivers.link.site"),
     )
+
+
+def _load_trust(nvs):
+    from drivers.link.site import trust_from
+
+    try:
+        return trust_from(read_blob(nvs, "site", _MAX_TRUST) or b"")
+    except ValueError:
+        raise NotEnrolled("no site to trust in NVS; provision this node again: lamppost provision")
 
 
 async def _pause(watchdog, seconds):

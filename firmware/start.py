@@ -88,6 +88,10 @@ def _may_start(parts):
 
 def _join_if_due(parts):
     """A node with a key pair and no session, or whose gateway is gone, spends this boot on asking to be admitted."""
+    if identity.has_joined(parts.nvs):
+        from firmware.enrol import adopt
+
+        adopt(parts.nvs)
     parts.is_joining = not parts.woke and identity.is_join_due(parts.nvs)
     parts.join_after = identity.join_after(parts.nvs)
     return not parts.is_joining
@@ -182,7 +186,7 @@ def _check(parts):
 _STEPS = (
     (_load_files, ("firmware.config", "drivers.radio.region")),
     (_may_start, ()),
-    (_join_if_due, ()),
+    (_join_if_due, ("firmware.enrol",)),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),

@@ -116,12 +116,13 @@ class JoiningNode:
         return Joiner(
             self.keys.private,
             self.address,
-            self.trust,
+            lambda: self.trust,
             draw=lambda: p256.to_octets(1 + secrets.randbelow(p256.N - 1)),
             aes=openssl_ecb,
             pause=pause,
             random_below=lambda limit: random.randrange(limit) if limit else 0,
             keep=self.kept.append,
+            release=lambda: None,
         )
 
     async def join(self, bearer: Bearer, *, epoch: int = 0) -> Joined | None:
