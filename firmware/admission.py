@@ -92,7 +92,7 @@ def _open_bearer(parts, settings):
         from firmware.bearer_lora import LoraBearer
 
         radio = hardware.open_radio(parts.board)
-        bearer = LoraBearer(radio, config.lora, uptime, clock, state, longest_downlink=_LONGEST_DOWNLINK)
+        bearer = LoraBearer(radio, config.lora, uptime, clock, state, limit=_LONGEST_DOWNLINK)
     else:
         from firmware import hardware
         from firmware.bearer_mqtt import MqttBearer

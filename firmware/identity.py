@@ -5,12 +5,9 @@ Needed once: the application runs without it.
 
 import struct
 
-from drivers.constant import const
 from firmware.settings import MAX_CLOSED, Settings
 
 NAMESPACE = "lamppost"
-_JOIN_AFTER = const(6)  # with the default intervals after some five minutes
-_MOST_DOUBLINGS = const(5)
 
 
 class NotEnrolled(Exception):
@@ -42,25 +39,6 @@ def load(nvs):
     settings.boot = read_u32(nvs, "boot") or 0
     load_history(nvs, settings)
     return settings
-
-
-def has_joined(nvs):
-    """Whether a join left a key to go on under: firmware.enrol.adopt."""
-    return read_blob(nvs, "next", 36) is not None
-
-
-def is_join_due(nvs):
-    """Whether a node with a key pair of its own is to join before anything else: it has no key, or was told to."""
-    return read_blob(nvs, "priv", 32) is not None and (
-        read_blob(nvs, "key", 32) is None or read_u32(nvs, "join") is not None
-    )
-
-
-def join_after(nvs):
-    """Unanswered reports in a row after which to look for another gateway; more after each failure. 0: it cannot."""
-    if read_blob(nvs, "priv", 32) is None:
-        return 0
-    return _JOIN_AFTER << min(read_u32(nvs, "joins") or 0, _MOST_DOUBLINGS)
 
 
 def load_history(nvs, settings):

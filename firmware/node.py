@@ -35,7 +35,6 @@ class Node:
         self._watchdog = watchdog
         self._is_sound = False  # it has run long enough to forget earlier crashes
         self._hurry = False  # an alarm, or its end, waits to be told
-        self._join_after = getattr(parts, "join_after", 0)  # unanswered reports; 0: it has no key pair to join with
         self.counters = {"samples": 0, "samples_empty": 0, "bearer_failures": 0}
 
     async def run(self):
@@ -115,7 +114,7 @@ class Node:
                 self._schedule_regular()
             return
         state.misses += 1
-        if state.misses == self._join_after:
+        if state.misses == getattr(parts, "join_after", 0):  # a node with a key pair of its own (rejoin)
             parts.settings.write_u32("join", 1)  # the next boot looks for another gateway, and comes back here
             machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)

@@ -38,7 +38,7 @@ def prepare():
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         crash.fall(error, parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
     finally:
-        forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start")
+        forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start", "firmware.forget")
     return None
 
 
@@ -88,13 +88,11 @@ def _may_start(parts):
 
 def _join_if_due(parts):
     """A node with a key pair and no session, or whose gateway is gone, spends this boot on asking to be admitted."""
-    if identity.has_joined(parts.nvs):
-        from firmware.enrol import adopt
+    if identity.read_blob(parts.nvs, "priv", 32) is None:
+        return True
+    from firmware.rejoin import check
 
-        adopt(parts.nvs)
-    parts.is_joining = not parts.woke and identity.is_join_due(parts.nvs)
-    parts.join_after = identity.join_after(parts.nvs)
-    return not parts.is_joining
+    return check(parts)
 
 
 def _load_numbers(parts):
@@ -186,7 +184,7 @@ def _check(parts):
 _STEPS = (
     (_load_files, ("firmware.config", "drivers.radio.region")),
     (_may_start, ()),
-    (_join_if_due, ("firmware.enrol",)),
+    (_join_if_due, ("firmware.rejoin", "firmware.enrol")),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware", "drivers.link.keys")),

@@ -78,11 +78,6 @@ def decode(data):
     return value
 
 
-def decode_at(data, at):
-    """Return (value, end) of the value that begins at `at`; more may follow, as in a CBOR sequence (RFC 8742)."""
-    return _get(data, at, _MAX_DEPTH)
-
-
 def _get(data, at, depth):
     if depth == 0:
         raise FrameError("bad_cbor")

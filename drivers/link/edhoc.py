@@ -9,7 +9,7 @@ import hashlib
 from binascii import hexlify
 
 from drivers.constant import const
-from drivers.link.cbor import decode_at, encode
+from drivers.link.cbor import _get, encode
 from drivers.link.frame import FrameError
 from drivers.link.keys import hkdf_expand
 
@@ -23,6 +23,7 @@ MAX_EAD_ITEMS = 4
 _EXPORTER = const(10)
 _UPDATE = const(11)
 _KID = const(4)
+_DEPTH = const(8)
 
 
 class EdhocError(Exception):
@@ -99,7 +100,7 @@ def items_of(sequence):
     at = 0
     try:
         while at < len(sequence):
-            item, end = decode_at(sequence, at)
+            item, end = _get(sequence, at, _DEPTH)
             if encode(item) != sequence[at:end]:
                 raise EdhocError("malformed")
             items.append(item)

@@ -41,17 +41,14 @@ def hkdf_expand(prk, info, length):
 def hmac_sha256(key, data):
     if len(key) > 64:
         key = hashlib.sha256(key).digest()
-    pad = bytearray(64)
-    _mask(pad, key, 0x36)
+    pad = bytearray(64)  # no lists: a join has no room for them
+    for at in range(64):
+        pad[at] = 0x36 ^ (key[at] if at < len(key) else 0)
     digest = hashlib.sha256(pad)
     digest.update(data)
     inner = digest.digest()
-    _mask(pad, key, 0x5C)
+    for at in range(64):
+        pad[at] ^= 0x36 ^ 0x5C
     digest = hashlib.sha256(pad)
     digest.update(inner)
     return digest.digest()
-
-
-def _mask(pad, key, mask):
-    for at in range(64):
-        pad[at] = mask ^ (key[at] if at < len(key) else 0)

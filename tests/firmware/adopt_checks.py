@@ -1,7 +1,8 @@
 """The end of a join in NVS: wherever the power goes, no key meets a counter that it met before. Runs on MicroPython."""
 
 from firmware.enrol import adopt
-from firmware.identity import NotEnrolled, has_joined, is_join_due, join_after, load
+from firmware.identity import NotEnrolled, load
+from firmware.rejoin import has_joined, is_join_due, join_after
 from tests.firmware.bench import Nvs, PowerCut, Supply, enrolled
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT
 
