@@ -32,7 +32,10 @@ from gateway.edge.engine import Change, Edge
 from gateway.edge.groups import GroupError, GroupFile, Groups, merged
 from gateway.edge.privacy import Privacy, load_key
 from gateway.floors import Floors
+from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
+from gateway.identity.own import OwnFile
+from gateway.identity.roots import Roots
 from gateway.identity.sessions import Sessions
 from gateway.intake import Intake
 from gateway.numbering import Numbering
@@ -70,6 +73,8 @@ class Core:
         self.clock = clock
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR)
+        self.own = OwnFile(data_dir)
+        self.roots = Roots()
         self.floors = Floors(data_dir)
         self.numbering = Numbering(gateway_id)
         self.cities = tuple(cities)
@@ -98,8 +103,18 @@ class Core:
             self.nodes,
             self.floors,
             downlink_start=downlink_start,
+            roots=self.roots,
             may_speak=self.trust.may_speak,
             heard=self.trust.heard,
+        )
+        joins = Joins(
+            own=self.own.get,
+            nodes=self.nodes,
+            sessions=self.sessions,
+            roots=self.roots,
+            monotonic_s=self.clock.monotonic_s,
+            count=self.counters.add,
+            may_join=self.trust.may_join,
         )
         self._privacy_key = load_key(data_dir)
         self._edge_config, self._configured_groups = edge, groups
@@ -127,10 +142,12 @@ class Core:
         self.intake = Intake(
             self.store,
             uplinks=uplinks,
+            joins=joins,
             devices=devices,
             put_own=self._put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
+            utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
         self.store.on_commit(self._note_committed)
         own = (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, self.boot_table)
@@ -258,6 +275,7 @@ class Core:
         self.boot_table.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
+        self.roots.begin(tx)
         self.notices += tx.set_cities(self.cities)
         try:
             return self.numbering.begin(tx, self.floors)

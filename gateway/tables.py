@@ -61,3 +61,13 @@ CREATE TABLE IF NOT EXISTS edge_state (
     PRIMARY KEY (kind, owner, subject, at_s)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS edge_state_open ON edge_state (kind) WHERE is_open = 1;
 """
+
+# Root keys that nodes and this gateway agreed on. enrolled: which enrolment it followed, so that a new one ends it.
+# One confirmed row per node at most (a frame under it came); rows above it wait for their first frame.
+JOINS = """
+CREATE TABLE IF NOT EXISTS joins (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, enrolled BLOB NOT NULL, root BLOB NOT NULL,
+    is_confirmed INTEGER NOT NULL, at_s REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS joins_by_node ON joins (node, id);
+"""
+TABLES += JOINS

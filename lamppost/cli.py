@@ -40,6 +40,11 @@ COMMANDS = (
     Command(words=("gateway", "run"), module="gateway.run", about="run the gateway"),
     Command(words=("gateway", "check"), module="gateway.check", about="say what is wrong with a gateway.toml"),
     Command(
+        words=("gateway", "identity"),
+        module="provisioning.gateway_identity",
+        about="make the gateway's key pair, print its public key",
+    ),
+    Command(
         words=("gateway", "config-template"),
         module="gateway.config_template",
         about="print a gateway.toml with every key explained",

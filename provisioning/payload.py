@@ -20,11 +20,13 @@ _FOR_CPYTHON = {
     "firmware/journal_image.py",
 }
 _RUN_BY_NAME = ("boot.py", "main.py")
+_TABLES = ("drivers/link/p256_base.bin",)  # read from flash, never into memory
 
 
 def node_files() -> dict[str, bytes]:
     """Content by absolute path on the node. Raises boards.mpy.CompileError."""
     files = {f"/{name}": (_ROOT / "firmware" / name).read_bytes() for name in _RUN_BY_NAME}
+    files |= {f"/lib/{name}": (_ROOT / name).read_bytes() for name in _TABLES}
     for package in ("drivers", "firmware"):
         for source in sorted((_ROOT / package).rglob("*.py")):
             name = source.relative_to(_ROOT).as_posix()
