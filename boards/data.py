@@ -75,6 +75,14 @@ class Battery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Switch:
+    """The pin that a float switch or another contact to ground is wired to. `wakes`: it is an RTC pin, for EXT0."""
+
+    pin: int
+    wakes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rail:
     """A switched supply: on while `pin` is at `on_level`."""
 
@@ -108,6 +116,7 @@ class Board:
     button: int | None = None
     led: int | None = None
     battery: Battery | None = None
+    switch: Switch | None = None
     vext: Rail | None = None
     pmu: Pmu | None = None
     inferred: tuple[str, ...] = ()
@@ -118,6 +127,12 @@ class Board:
         return json.dumps(facts, separators=(",", ":"))
 
 
+# GPIOs that can end a deep sleep (EXT0, EXT1): ESP32 and ESP32-S3 datasheets, "RTC IO" of the pin tables.
+RTC_PINS = {
+    "esp32": frozenset((0, 2, 4, 12, 13, 14, 15, 25, 26, 27, *range(32, 40))),
+    "esp32s3": frozenset(range(22)),
+}
+
 _HOST_ONLY = ("mcu", "source", "flash_kib", "vfs_kib", "inferred")
 _PARTS: dict[str, type[Any]] = {
     "spi": Spi,
@@ -125,6 +140,7 @@ _PARTS: dict[str, type[Any]] = {
     "i2c": I2c,
     "uart": Uart,
     "battery": Battery,
+    "switch": Switch,
     "vext": Rail,
     "pmu": Pmu,
 }

@@ -18,6 +18,13 @@ def fall_asleep(parts, rest_s):
     if not any(kind == "pms5003" for kind, _ in parts.sampler.sensors):  # it would never get warm
         power_sensors(parts.board, False)
     _hold_radio(parts.board)
+    if parts.carries is not None:
+        from firmware import carried
+
+        state.image = carried.save(state.image, settings.boot, *parts.carries)
+    for kind, sensor in parts.sampler.sensors:
+        if kind == "switch":
+            sensor.arm()
     state.asleep_s = rest_s
     state.uptime_s, state.uptime_ms = parts.uptime.split()
     state.asleep_at_s, state.asleep_at_ms = divmod(time.time_ns() // 1_000_000, 1000)

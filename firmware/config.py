@@ -11,7 +11,7 @@ from drivers.radio.lora import Channel
 from drivers.radio.region import DutyLedger, RegionError, band_of, check_power
 from firmware.config_error import ConfigError
 
-_REQUIRED = object()
+REQUIRED = object()
 
 # key: (rule, default). A rule is (int, low, high), (str, shortest, longest), (bool,), (tuple, choices) or a checker.
 _LORA = {
@@ -25,30 +25,42 @@ _LORA = {
     "listen_ms": ((int, 20, 5_000), 300),
 }
 _WIFI = {
-    "ssid": ((str, 1, 32), _REQUIRED),
+    "ssid": ((str, 1, 32), REQUIRED),
     "password": ((str, 0, 63), ""),
     "connect_s": ((int, 5, 120), 20),
 }
 _MQTT = {
-    "host": ((str, 1, 253), _REQUIRED),
+    "host": ((str, 1, 253), REQUIRED),
     "port": ((int, 1, 65_535), 1_883),
     "user": ((str, 0, 64), ""),
     "password": ((str, 0, 128), ""),
     "ack_s": ((int, 1, 60), 5),
 }
 _SENSORS = {
-    "bme280": {"kind": ((str, 1, 16), _REQUIRED), "addr": ((tuple, (0x76, 0x77)), 0x76)},
-    "pms5003": {"kind": ((str, 1, 16), _REQUIRED), "passive": ((bool,), True)},
-    "water": {"kind": ((str, 1, 16), _REQUIRED), "points": ((list, 2, 16), _REQUIRED)},
-    "battery": {"kind": ((str, 1, 16), _REQUIRED)},
+    "bme280": {"kind": ((str, 1, 16), REQUIRED), "addr": ((tuple, (0x76, 0x77)), 0x76)},
+    "pms5003": {"kind": ((str, 1, 16), REQUIRED), "passive": ((bool,), True)},
+    "water": {"kind": ((str, 1, 16), REQUIRED), "points": ((list, 2, 16), REQUIRED)},
+    "battery": {"kind": ((str, 1, 16), REQUIRED)},
+    "switch": {"kind": ((str, 1, 16), REQUIRED), "on_level": ((tuple, (0, 1)), 0), "wakes": ((bool,), False)},
 }
 _ALARM = {
-    "quantity": ((str, 1, 16), _REQUIRED),
+    "quantity": ((str, 1, 16), REQUIRED),
     "above": ((float,), None),
     "below": ((float,), None),
     "clear": ((float,), None),
+    "hold_s": ((int, 0, 86_400), 0),
+    "rate_above": ((float,), None),
+    "rate_below": ((float,), None),
 }
-# What people write for a quantity: this many of the wire's integers per unit (Cel, %RH, Pa, ug/m3, m, V).
+# What each kind of sensor measures: firmware/sample.
+QUANTITIES_OF = {
+    "bme280": ("temperature", "humidity", "pressure"),
+    "pms5003": ("pm1", "pm2_5", "pm10"),
+    "water": ("water_level",),
+    "battery": ("battery",),
+    "switch": ("switch",),
+}
+# What people write for a quantity: this many of the wire's integers per unit (Cel, %RH, Pa, ug/m3, m, V, 1).
 ALARM_SCALES = {
     "temperature": 100,
     "humidity": 100,
@@ -58,10 +70,11 @@ ALARM_SCALES = {
     "pm10": 1,
     "water_level": 1000,
     "battery": 1000,
+    "switch": 1,
 }
 _TOP = {
     "node": ((str, 0, 64), ""),
-    "bearer": ((tuple, ("lora", "mqtt")), _REQUIRED),
+    "bearer": ((tuple, ("lora", "mqtt")), REQUIRED),
     "sample_s": ((int, 1, 86_400), 60),
     "report_s": ((int, 1, 86_400), 300),
     "sleep": ((tuple, ("idle", "deep")), "idle"),
@@ -70,8 +83,9 @@ _TOP = {
     "journal_reports": ((int, 32, 16_000), 4_000),
     "repl_window_s": ((int, 1, 60), 2),
     "watchdog_s": ((int, 30, 600), 60),
-    "sensors": ((list, 1, 8), _REQUIRED),
+    "sensors": ((list, 1, 8), REQUIRED),
     "alarms": ((list, 0, 8), ()),
+    "rules": ((dict,), None),
     "lora": ((dict,), None),
     "wifi": ((dict,), None),
     "mqtt": ((dict,), None),
@@ -98,41 +112,46 @@ def parse(raw):
     """
     if not isinstance(raw, dict):
         raise ConfigError("config", "must be a JSON object: {...}")
-    values = _check_table(raw, _TOP, "")
+    values = check_table(raw, _TOP, "")
     values["sensors"] = [_parse_sensor(raw, at) for at, raw in enumerate(values["sensors"])]
     _require_one_of_each(values["sensors"])
-    values["alarms"] = [_parse_alarm(raw, at) for at, raw in enumerate(values["alarms"])]
+    values["alarms"] = _parse_alarms(values["alarms"])
+    _check_wakes(values)
+    if values["rules"] is not None:
+        from firmware.config_rules import parse_rules
+
+        values["rules"] = parse_rules(values["rules"], values)
     if values["bearer"] == "lora" and values["lora"] is None:
         values["lora"] = {}
     for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT)):
         if values[name] is not None:
-            section = _check_table(values[name], table, name + ".")
-            values[name] = _section(_with_allowance(section) if name == "lora" else section)
+            checked = check_table(values[name], table, name + ".")
+            values[name] = section(_with_allowance(checked) if name == "lora" else checked)
     if values["bearer"] == "mqtt":
         for name in ("wifi", "mqtt"):
             if values[name] is None:
                 raise ConfigError(name, "is missing, and bearer is 'mqtt'")
     if values["retry_max_s"] < values["retry_s"]:
         raise ConfigError("retry_max_s", "must not be below retry_s, %d" % values["retry_s"])
-    return _section(values)
+    return section(values)
 
 
-def _section(values):
+def section(values):
     """Frozen, with attributes; and of a class that does not keep this module in a node's memory."""
     return namedtuple("Section", tuple(values))(**values)
 
 
-def _check_table(raw, table, path):
+def check_table(raw, table, path):
     for key in raw:
         if key not in table:
             raise ConfigError(path + str(key), "no such key; did you mean %s%s?" % (path, nearest(str(key), table)))
     values = {}
-    for key in table:
+    for key in sorted(table):  # MicroPython keeps no order
         rule, default = table[key]
         if key in raw:
             _check_value(path + key, raw[key], rule)
             values[key] = raw[key]
-        elif default is _REQUIRED:
+        elif default is REQUIRED:
             raise ConfigError(path + key, "is missing; it must be %s" % _say(rule))
         else:
             values[key] = default
@@ -179,11 +198,11 @@ def _parse_sensor(raw, at):
         raise ConfigError(
             path + ".kind", "%r is no sensor we know; did you mean %r?" % (raw["kind"], nearest(raw["kind"], _SENSORS))
         )
-    values = _check_table(raw, _SENSORS[raw["kind"]], path + ".")
+    values = check_table(raw, _SENSORS[raw["kind"]], path + ".")
     for point in values.get("points", ()):
         if not (isinstance(point, list) and len(point) == 2 and all(isinstance(number, int) for number in point)):
             raise ConfigError(path + ".points", "%r: must be [microvolts, millimetres], whole numbers" % (point,))
-    return _section(values)
+    return section(values)
 
 
 def _require_one_of_each(sensors):
@@ -193,28 +212,48 @@ def _require_one_of_each(sensors):
             raise ConfigError("sensors[%d].kind" % at, "%s is there already; a node has one of each" % kind)
 
 
-def _parse_alarm(raw, at):
-    path = "alarms[%d]" % at
+def _check_wakes(values):
+    for at, sensor in enumerate(values["sensors"]):
+        if sensor.kind == "switch" and sensor.wakes and values["sleep"] != "deep":
+            raise ConfigError("sensors[%d].wakes" % at, 'is for sleep = "deep"; a node that is awake samples it anyway')
+
+
+def _parse_alarms(raws):
+    """Limits as wire integers; all know of time if one of them needs it."""
+    alarms = [_parse_alarm(raw, "alarms[%d]" % at) for at, raw in enumerate(raws)]
+    if not any(alarm["hold_ms"] or alarm["is_rate"] for alarm in alarms):
+        for alarm in alarms:
+            del alarm["hold_ms"], alarm["is_rate"]
+    return [section(alarm) for alarm in alarms]
+
+
+def _parse_alarm(raw, path):
     if not isinstance(raw, dict):
         raise ConfigError(path, 'must be an object, as {"quantity": "pm2_5", "above": 150, "clear": 120}')
-    values = _check_table(raw, _ALARM, path + ".")
+    values = check_table(raw, _ALARM, path + ".")
     quantity = values["quantity"]
     if quantity not in ALARM_SCALES:
         raise ConfigError(
             path + ".quantity",
             "%r is no quantity we know; did you mean %r?" % (quantity, nearest(quantity, ALARM_SCALES)),
         )
-    above, below = values["above"], values["below"]
-    if (above is None) == (below is None):
-        raise ConfigError(path, 'must have either "above" or "below"')
-    limit = below if above is None else above
+    given = [key for key in ("above", "below", "rate_above", "rate_below") if values[key] is not None]
+    if len(given) != 1:
+        raise ConfigError(path, 'must have either "above" or "below", or else "rate_above" or "rate_below"')
+    is_above, is_rate = given[0].endswith("above"), given[0].startswith("rate")
+    limit = values[given[0]]
     clear = limit if values["clear"] is None else values["clear"]
-    if (above is not None and clear > above) or (below is not None and clear < below):
+    if clear > limit if is_above else clear < limit:
         raise ConfigError(path + ".clear", "%r lies on the alarm's own side of %r" % (clear, limit))
-    scale = ALARM_SCALES[quantity]
-    return _section(
-        {"quantity": quantity, "is_above": below is None, "limit": round(limit * scale), "clear": round(clear * scale)}
-    )
+    scale = ALARM_SCALES[quantity] * (1000 if is_rate else 1)  # of a rate thousandths per second
+    return {
+        "quantity": quantity,
+        "is_above": is_above,
+        "limit": round(limit * scale),
+        "clear": round(clear * scale),
+        "hold_ms": values["hold_s"] * 1000,
+        "is_rate": is_rate,
+    }
 
 
 def _with_allowance(values):

@@ -122,4 +122,19 @@ def _open_battery(board, sensor):
     return Battery(board["battery"])
 
 
-_OPENERS = {"bme280": _open_bme280, "pms5003": _open_pms5003, "water": _open_water, "battery": _open_battery}
+def _open_switch(board, sensor):
+    from firmware.switch import Switch
+
+    switch = board["switch"]
+    if sensor.wakes and not switch["wakes"]:
+        raise ValueError("GPIO %d of this board cannot wake it from deep sleep; leave out wakes" % switch["pin"])
+    return Switch(switch["pin"], on_level=sensor.on_level, wakes=sensor.wakes)
+
+
+_OPENERS = {
+    "bme280": _open_bme280,
+    "pms5003": _open_pms5003,
+    "water": _open_water,
+    "battery": _open_battery,
+    "switch": _open_switch,
+}

@@ -11,6 +11,7 @@ import machine
 
 from drivers import clock
 from drivers.constant import const
+from drivers.link.schema import WINDOW
 from firmware.bearer_error import BearerError
 from firmware.sample import reports_of
 
@@ -27,8 +28,8 @@ class Node:
     """One node at work."""
 
     def __init__(self, parts, clock, watchdog):
-        """parts: an object with config, settings, state, archive, reporter, sampler, alarms, bearer, uptime, and what
-        serve and asleep want (firmware/start)."""
+        """parts: an object with config, settings, state, archive, reporter, sampler, alarms, rules (None if there are
+        none), bearer, uptime, and what serve and asleep want (firmware/start)."""
         self._config = parts.config
         self._parts = parts
         self._clock = clock
@@ -55,9 +56,14 @@ class Node:
         state.sample_at_s = max(state.sample_at_s, time_s + 1)
         verdict = parts.alarms.judge(mantissas)
         state.alarms = parts.alarms.on_bits
-        reports = reports_of(mantissas)
+        reports, rules = reports_of(mantissas), parts.rules
         self.counters["samples" if reports else "samples_empty"] += 1
+        if rules is not None:
+            for end_s, values in rules.take(mantissas, time_s):
+                parts.archive.add(parts.settings.boot, end_s, WINDOW, values)
         for schema, values in reports:
+            if rules is not None and not rules.lets_go(schema, values, time_s, verdict):
+                continue
             seq = parts.archive.add(parts.settings.boot, time_s, schema, values)
             if seq is not None and verdict == "raised":
                 parts.reporter.mark_urgent(seq)
@@ -114,6 +120,9 @@ class Node:
                 self._schedule_regular()
             return
         state.misses += 1
+        if state.misses == getattr(parts, "join_after", 0):  # a node with a key pair of its own (rejoin)
+            parts.settings.write_u32("join", 1)  # the next boot looks for another gateway, and comes back here
+            machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
         if parts.reporter.has_urgent:
             delay_s = min(delay_s, _URGENT_RETRY_MAX_S)
@@ -129,7 +138,11 @@ class Node:
         return self._parts.archive.count_held() > self._config.report_s // self._config.sample_s + 1
 
     async def _sample_for_ever(self):
-        parts = self._parts
+        parts, rules = self._parts, self._config.rules
+        if rules is not None and rules.sample_ms:
+            from firmware.fast import sample_fast
+
+            await sample_fast(self, self._clock, self._watchdog, rules.sample_ms)
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.sample_at_s)
             self._watchdog.promise("sample", wait_ms // 1000 + _SAMPLE_LIMIT_S)

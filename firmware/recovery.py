@@ -65,7 +65,9 @@ def load_state(memory):
     memory  machine.RTC().memory: without an argument it returns what is there
     """
     state = RtcState(memory)
-    stored = bytes(memory())[: 2 * COPY_LEN]
+    stored = bytes(memory())
+    if len(stored) > 2 * COPY_LEN:
+        state.image = bytearray(len(stored))  # what rules carry lies behind it
     state.image[: len(stored)] = stored
     newest = None
     for at in (0, COPY_LEN):

@@ -12,6 +12,7 @@ _QUANTITIES = {
     "pms5003": ("pm1", "pm2_5", "pm10"),
     "water": ("water_level",),
     "battery": ("battery",),
+    "switch": ("switch",),
 }
 _WARM_AFTER_S = {"pms5003": 30}  # its fan has not drawn enough air before: data manual, note 4
 _SELF_DESCRIBING_MAX = const(40)  # bytes: what fits the smallest frame that lora.max_frame allows

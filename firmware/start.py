@@ -7,9 +7,7 @@ The code of this stage (checking the configuration, opening buses, comparing fla
 ends with taking its modules out of memory again, this one included: 128 KiB hold the application, but not both.
 """
 
-import gc
 import hashlib
-import sys
 import time
 
 import esp32
@@ -17,6 +15,7 @@ import machine
 
 from drivers import clock
 from firmware import crash, identity
+from firmware.forget import forget
 from firmware.uptime import Uptime
 
 _JOURNAL = "/journal"
@@ -24,6 +23,8 @@ _JOURNAL = "/journal"
 
 class Parts:
     """What a Node is made of: attributes only."""
+
+    is_joining = False  # this boot is for firmware.admission
 
 
 def prepare():
@@ -37,7 +38,7 @@ def prepare():
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         crash.fall(error, parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
     finally:
-        _forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start")
+        forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start", "firmware.forget")
     return None
 
 
@@ -48,9 +49,9 @@ def _make(parts):
     try:
         for step, modules in _STEPS:
             goes_on = step(parts)
-            _forget(*modules)
+            forget(*modules)
             if goes_on is False:
-                return False
+                return parts.is_joining
     except (ConfigError, identity.NotEnrolled) as error:
         print("lamppost:", error)
         print("lamppost: nothing is measured until then; the REPL is open")
@@ -85,6 +86,15 @@ def _may_start(parts):
     return True
 
 
+def _join_if_due(parts):
+    """A node with a key pair and no session, or whose gateway is gone, spends this boot on asking to be admitted."""
+    if identity.read_blob(parts.nvs, "priv", 32) is None:
+        return True
+    from firmware.rejoin import check
+
+    return check(parts)
+
+
 def _load_numbers(parts):
     """NVS, journal and RTC memory, in agreement; and the clock of this boot."""
     from firmware.archive import Archive
@@ -115,18 +125,15 @@ def _load_numbers(parts):
 
 def _open_devices(parts):
     from firmware import hardware
-    from firmware.alarm import Alarms
     from firmware.sample import Sampler
 
     hardware.power_sensors(parts.board, True)
     parts.sampler = Sampler(hardware.open_sensors(parts.board, parts.config.sensors), parts.uptime)
-    parts.alarms = Alarms(parts.config.alarms, on_bits=parts.state.alarms)
 
 
 def _open_bearer(parts):
     """The bearer that the configuration names; the other one's modules are not loaded."""
     from firmware import hardware
-    from firmware.report import Reporter
 
     settings, state, uptime, config = parts.settings, parts.state, parts.uptime, parts.config
     if config.bearer == "lora":
@@ -139,12 +146,34 @@ def _open_bearer(parts):
         keepalive_s = min(max(60, 2 * config.report_s), 65_535)
         wlan = hardware.open_wlan()
         parts.bearer = MqttBearer(wlan, config.wifi, config.mqtt, uptime, clock, settings, keepalive_s=keepalive_s)
-    up, down = _make_seals(settings.key, settings.epoch)
-    parts.reporter = Reporter(
-        parts.archive, settings, state, uptime, max_frame=parts.bearer.max_frame, up=up, down=down
-    )
     radio = parts.board.get("radio") or {}
     parts.board = {"vext": parts.board.get("vext"), "nss": radio.get("nss")}  # what asleep wants; the rest is used
+
+
+def _open_reporter(parts):
+    """After the bearer: its step left no room for this one's modules."""
+    from firmware.report import Reporter
+
+    settings = parts.settings
+    up, down = _make_seals(settings.key, settings.epoch)
+    parts.reporter = Reporter(
+        parts.archive, settings, parts.state, parts.uptime, max_frame=parts.bearer.max_frame, up=up, down=down
+    )
+
+
+def _load_rules(parts):
+    """Early, while there is room in one piece: for the code, and for the table of names, which doubles when full."""
+    if parts.config.rules is not None:
+        import firmware.rule_setup
+        import firmware.rules
+    if parts.config.alarms and hasattr(parts.config.alarms[0], "hold_ms"):
+        import firmware.alarm_timed  # noqa: F401
+
+
+def _set_rules(parts):
+    from firmware.rule_setup import set_up
+
+    set_up(parts)
 
 
 def _make_seals(root, epoch):
@@ -170,24 +199,16 @@ def _check(parts):
         check(parts, _JOURNAL)
 
 
-def _forget(*names):
-    """Take modules out of memory. A deleted entry of a dict keeps its value alive, so it is overwritten first."""
-    for name in names:
-        if name in sys.modules:
-            sys.modules[name] = None  # pyright: ignore[reportArgumentType]
-            del sys.modules[name]
-            package, _, name = name.rpartition(".")
-            setattr(sys.modules[package], name, None)
-            delattr(sys.modules[package], name)
-    gc.collect()
-
-
 # What is done in which order, and the modules that nobody needs afterwards.
 _STEPS = (
-    (_load_files, ("firmware.config", "drivers.radio.region")),
+    (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
+    (_join_if_due, ("firmware.rejoin", "firmware.enrol")),
+    (_load_rules, ("firmware.rule_setup",)),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
     (_open_devices, ()),
-    (_open_bearer, ("firmware.hardware", "drivers.link.keys")),
+    (_open_bearer, ("firmware.hardware",)),
+    (_open_reporter, ("drivers.link.keys",)),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
+    (_set_rules, ("firmware.rule_setup",)),
 )

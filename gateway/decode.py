@@ -69,10 +69,12 @@ def reports_of(tx: Tables, body: Body, origin: Origin, boots: Boots) -> Iterator
     kind: Kind = "alarm" if origin.is_urgent else "telemetry"
     for arrival in body.reports:
         moment = _moment(tx, body, arrival, origin, boots)
+        is_window = arrival.schema == schemas.WINDOW
+        length_s = arrival.values[0] if is_window else 0  # its report has the time of its end
         report = Report(
             node=origin.node.id,
             record_id=f"{origin.node.id}/{origin.epoch}/{arrival.seq}",
-            measured_at_s=exact_time_s(moment.at_s),
+            measured_at_s=exact_time_s(moment.at_s - length_s),
             pending=_pending(moment),
             readings=tuple(_readings(arrival)),
             epoch=origin.epoch,
@@ -80,7 +82,7 @@ def reports_of(tx: Tables, body: Body, origin: Origin, boots: Boots) -> Iterator
             time_quality=_quality(moment, origin),
             time_error_s=round(moment.error_s, 3),
             assurance="aead",
-            kind=kind,
+            kind="window" if is_window else kind,
         )
         yield arrival.seq, digest_of(arrival), report
 

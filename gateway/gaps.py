@@ -20,6 +20,7 @@ EPOCH_END_UNKNOWN = "epoch_end_unknown"  # the count is an upper bound
 EPOCH_UNKNOWN = "epoch_unknown"  # no report and no notice of that epoch has come
 EVICTED = "evicted"
 DAMAGED = "damaged"
+NOT_PERMITTED = "not_permitted"  # the site's policy does not let it report this
 
 _MOST_RECORDS = 16  # per cause; more spans than that are told as one
 
@@ -36,6 +37,11 @@ class Gap:
     first: int | None = None
     last: int | None = None
     platforms: tuple[str, ...] = ()
+
+
+def of_report(report: Report, reason: str) -> Gap:
+    """The gap that one report leaves which is not kept."""
+    return Gap(node=report.node, reason=reason, count=1, epoch=report.epoch, first=report.seq, last=report.seq)
 
 
 def reason_of_node(code: int | None) -> str:

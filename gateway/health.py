@@ -14,6 +14,7 @@ _GOOD = frozenset(
         "listening",
         "connected",
         "delivering",
+        "unheard",
         "idle",
         "waiting",
         "running",
@@ -34,13 +35,26 @@ def problems(status: Mapping[str, Any]) -> list[str]:
 
 def notes(status: Mapping[str, Any]) -> list[str]:
     """One line per thing to know, though it is as it should be."""
-    broker = status.get("parts", {}).get("southbound.broker")
+    parts = status.get("parts", {})
+    broker = parts.get("southbound.broker")
     found = [*status.get("notices", []), *status.get("store", {}).get("notices", [])]
+    found += [note for name, part in parts.items() if name.startswith("city.") for note in _city_notes(name, part)]
     found += clock_status.notes(status.get("clock", {}))
+    alarms = status.get("alarms", {})
+    if alarms:
+        unseen = alarms.get("raised", 0)
+        found.append(f"alarms raised: {sum(alarms.values())}, of them not acknowledged: {unseen} (lamppost alarm list)")
     if broker is not None:
         state = f"we are {broker.get('state')} there"
         found.append(_BROKER_NOTE.format(connection=state))
     return found
+
+
+def _city_notes(name: str, part: Mapping[str, Any]) -> Iterator[str]:
+    if part.get("state") == "unheard":
+        yield f"{name}: {part['detail']}. To keep readings until somebody is there: require_subscriber = true"
+    if part.get("set_aside"):
+        yield f"{name}: {part['set_aside']} records were refused and set aside; the last: {part['last_refusal']}"
 
 
 def _agent(status: Mapping[str, Any]) -> Iterator[str]:

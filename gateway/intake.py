@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drivers.link.frame import URGENT
+from drivers.link.join import is_join
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
+from gateway.identity.joins import Joins, NoJoin, Proof
 from gateway.outbox.entries import Transaction
 from gateway.reading import Reading
 from gateway.store import Store, StoreError, StoreFull
@@ -37,6 +39,7 @@ class Verdict:
     retry     not stored for want of a working disk: acknowledge nothing, the sender delivers again
     downlink  the sealed ack to send back, if there is one
     stored    how many records are new
+    is_join   `downlink` belongs to a join, not to a report: it may wait, and has a share of its own
     """
 
     accepted: bool
@@ -47,6 +50,7 @@ class Verdict:
     address: int | None = None
     urgent: bool = False
     stored: int = 0
+    is_join: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +67,22 @@ class Intake:
     """Takes submissions from any number of tasks. A full queue makes them wait."""
 
     def __init__(
-        self, store: Store, *, uplinks: Uplinks, devices: Devices, put_own: PutOwn, counters: Counters
+        self,
+        store: Store,
+        *,
+        uplinks: Uplinks,
+        joins: Joins,
+        devices: Devices,
+        put_own: PutOwn,
+        counters: Counters,
+        utc_s: Callable[[], int | None],
+        note_refusal: Callable[[str, str | None], None] = lambda reason, who: None,
     ) -> None:
+        """`utc_s`: seconds since 1970, None while the clock is not trusted."""
+        self._note_refusal = note_refusal
         self._store = store
+        self._joins = joins
+        self._utc_s = utc_s
         self._uplinks = uplinks
         self._devices = devices
         self._put_own = put_own
@@ -75,6 +92,8 @@ class Intake:
     async def submit(self, uplink: Uplink) -> Verdict:
         """Take one sealed frame. Returns after the commit, with the ack to send if the frame was good."""
         self._counters.add("uplinks")
+        if is_join(uplink.frame):
+            return await self._join(uplink)
         urgent = len(uplink.frame) > 0 and uplink.frame[0] & 0x0F == URGENT
         try:
             taken = await self._store.write(
@@ -89,6 +108,22 @@ class Intake:
                 at_s=uplink.received_at_s, bearer=uplink.bearer, rssi_dbm=uplink.rssi_dbm, snr_db=uplink.snr_db
             )
         return self._acknowledge(taken)
+
+    async def _join(self, uplink: Uplink) -> Verdict:
+        """One step of a join. What it agreed on is on disk before the node is told."""
+        outcome = self._joins.take(uplink.frame)
+        if isinstance(outcome, Proof):
+            proof = outcome
+            try:
+                epoch = await self._store.write(
+                    lambda tx: self._joins.keep(tx, proof, at_s=uplink.received_at_s), urgent=True
+                )
+            except StoreError as error:
+                return self._not_stored(error)
+            outcome = self._joins.tell(proof, epoch=epoch, utc_s=self._utc_s())
+        if isinstance(outcome, NoJoin):
+            return self._refuse(outcome.reason, outcome.node)
+        return Verdict(accepted=True, downlink=outcome.frame, address=outcome.address, node=outcome.node, is_join=True)
 
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
@@ -133,6 +168,7 @@ class Intake:
 
     def _refuse(self, reason: str, node: str | None) -> Verdict:
         self._counters.add(f"refused_{reason}")
+        self._note_refusal(reason, node)
         log.debug("refused: %s%s", reason, f" from {node}" if node else "")
         return Verdict(accepted=False, reason=reason, node=node)
 

@@ -36,9 +36,14 @@ def _head(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _city(name: str, city: Mapping[str, Any], status: Mapping[str, Any], now_s: float) -> Iterator[str]:
     parts = status.get("parts", {})
-    session = parts.get(f"city.{name}.session", {}) if status["state"] == "running" else {}
+    is_running = status["state"] == "running"
+    session = parts.get(f"city.{name}.session", {}) if is_running else {}
+    forwarder = parts.get(f"city.{name}", {}) if is_running else {}
     oldest = f", oldest {_ago(now_s - city['oldest_at_s'])}" if city["oldest_at_s"] else ""
     state = f"{session['state']}, " if "state" in session else ""
+    if session.get("state") == "connected":
+        detail = f" ({forwarder['detail']})" if forwarder.get("detail") else ""
+        state += f"{forwarder.get('state', '')}{detail}, "
     yield f"city {name}: {state}{city['backlog']} waiting ({_size(city['backlog_bytes'])}{oldest})"
     unheard = f" ({city['unheard']} unheard)" if city["unheard"] else ""
     gone = " + ".join(f"{name} {city[name]}" for name in ("stored", *_GONE))

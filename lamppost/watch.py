@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import aiomqtt
 import cbor2
+import zstandard
 from aiomqtt import Message
 
 from gateway.endpoint import parse_endpoint
@@ -21,6 +22,7 @@ from gateway.tls import client_context, read_password
 # RFC 8428 section 6: SenML labels in CBOR.
 _LABELS = {-2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs", -1: "bver", 0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb"}
 _LABELS |= {5: "s", 6: "t", 7: "ut", 8: "vd"}
+_MOST_BYTES = 1_048_576  # of one pack without its compression; a frame that claims more is not opened
 _ABSOLUTE_FROM_S = 2**28  # RFC 8428 section 4.5.3: smaller times are relative to now
 
 
@@ -42,12 +44,13 @@ def describe(message: Message) -> dict[str, Any]:
     payload = message.payload if isinstance(message.payload, bytes) else str(message.payload).encode()
     properties = message.properties
     content_type = getattr(properties, "ContentType", None)
+    told = [list(pair) for pair in getattr(properties, "UserProperty", [])]
     return {
         "topic": str(message.topic),
         "content_type": content_type,
-        "properties": [list(pair) for pair in getattr(properties, "UserProperty", [])],
+        "properties": told,
         "bytes": len(payload),
-        "records": _records(payload, content_type),
+        "records": _records(_unwrapped(payload, told), content_type),
     }
 
 
@@ -60,6 +63,18 @@ def lines(seen: dict[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in _values(seen["records"]))
     else:
         yield f"  not SenML ({seen['content_type'] or 'no content type'}): {seen['records']}"
+
+
+def _unwrapped(payload: bytes, properties: list[list[str]]) -> bytes:
+    """Without its compression. What cannot be opened is left as it came, and shown so."""
+    if ["content-encoding", "zstd"] not in properties:
+        return payload
+    try:
+        if not 0 <= zstandard.frame_content_size(payload) <= _MOST_BYTES:
+            return payload
+        return zstandard.ZstdDecompressor().decompress(payload)
+    except zstandard.ZstdError:
+        return payload
 
 
 def _records(payload: bytes, content_type: str | None) -> object:

@@ -194,6 +194,10 @@ class VirtualBoard:
         """Hold the button down (its pin is low), or let it go."""
         self._loop.call(lambda: self._wiring.press(is_pressed))
 
+    def close_switch(self, *, is_closed: bool = True) -> None:
+        """Close the contact at the board's switch pin, or open it."""
+        self._loop.call(lambda: self._wiring.close_switch(is_closed))
+
     def set_wifi(self, *, is_up: bool) -> None:
         """Take the access point away, or bring it back. Connections fall silent and are not closed."""
         self._loop.call(lambda: self._wifi.set_up(is_up))

@@ -8,6 +8,7 @@ What survives what, as on the ESP32-S3:
     power cut       no                 no                        no             no
 """
 
+import errno
 import signal
 import struct
 import threading
@@ -185,11 +186,13 @@ class Life:
 
     def _deep_sleep(self, duration_us: int) -> None:
         wake_pin = self._wake_pin
+        pull = self._parts.wiring.pull(wake_pin[0]) if wake_pin else 0
         self._parts.wifi.power_off()
         self._stop()
         if duration_us != _FOR_EVER:
             self._after("wake", duration_us, lambda: self._wake_up(WakeReason.TIMER))
         if wake_pin is not None:
+            self._parts.wiring.hold_pull(wake_pin[0], pull)
             self._look_for_wake(*wake_pin)
 
     def _look_for_wake(self, pin: int, level: int) -> None:
@@ -266,4 +269,6 @@ class Life:
 
     def _set_wake_pin(self, question: bytes) -> None:
         pin, level = question
+        if pin != NO_PIN and not self._parts.wiring.can_wake(pin):
+            raise OSError(errno.EINVAL, f"GPIO {pin} is not in the RTC domain")
         self._wake_pin = None if pin == NO_PIN else (pin, level)

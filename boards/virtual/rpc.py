@@ -17,7 +17,7 @@ Framing is in drivers/bus/remote.py. All integers big-endian; `pin` is a GPIO nu
     RTC_SET           i64 us since 2000               -
     RTC_MEMORY_GET    -                               0 to 2048 B
     RTC_MEMORY_SET    0 to 2048 B                     -
-    WAKE_ON_PIN       u8 pin (255: none), u8 level    -
+    WAKE_ON_PIN       u8 pin (255: none), u8 level    -      EINVAL: no RTC pin
     FLASH_READ        u32 address, u16 length         bytes
     FLASH_PROGRAM     u32 address, bytes              -
     FLASH_ERASE       u32 address of a 4096 B block   -

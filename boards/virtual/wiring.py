@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from boards import data
 from boards.data import Board
 from boards.virtual import rpc
 
@@ -58,7 +59,7 @@ class Wiring:
         self._modes: dict[int, int] = {}
         self._pulls: dict[int, int] = {}
         self._levels: dict[int, int] = {}
-        self._is_pressed = False
+        self._is_pressed = self._is_closed = False
         self._is_spi_right = self._is_i2c_right = self._is_uart_right = False
         self._inputs: dict[int, Callable[[], int]] = {}
         self._outputs: dict[int, Callable[[int], None]] = {}
@@ -92,10 +93,27 @@ class Wiring:
         """Hold the button down, or let it go."""
         self._is_pressed = is_pressed
 
+    def close_switch(self, is_closed: bool) -> None:
+        """Connect the pin of the board's switch to ground, or let it go: then its pull decides."""
+        self._is_closed = is_closed
+
+    def can_wake(self, pin: int) -> bool:
+        """Whether the chip has this pin in its RTC domain."""
+        return pin in data.RTC_PINS.get(self._board.mcu, ())
+
+    def pull(self, pin: int) -> int:
+        return self._pulls.get(pin, 0)
+
+    def hold_pull(self, pin: int, pull: int) -> None:
+        """EXT0 keeps the RTC domain powered in deep sleep, and with it the pull of its pin."""
+        self._pulls[pin] = pull
+
     def level(self, pin: int) -> int:
         """What is measured at a pin."""
         if self._modes.get(pin) == MODE_OUT:
             return self._levels.get(pin, 0)
+        if self._is_closed and self._board.switch is not None and pin == self._board.switch.pin:
+            return 0
         if pin in self._inputs:
             return self._inputs[pin]()
         return 1 if self._pulls.get(pin) == PULL_UP else 0

@@ -15,7 +15,7 @@ OTHER_EPOCH, OLDER_BOOT, FLOOR_RAISED, EPOCHS_OPENED, LONG_AGE = 1, 2, 4, 8, 16 
 MAX_EPOCHS = 15
 WIDE = 1023  # in place of a particle count: 16 bits follow
 
-# What each schema is made of on the wire: climate, particles, water, battery.
+# What each schema is made of on the wire: climate, particles, water, battery or switch.
 PARTS = {
     schemas.CLIMATE: "c",
     schemas.PARTICLES: "p",
@@ -24,6 +24,7 @@ PARTS = {
     schemas.CLIMATE_WATER: "cw",
     schemas.CLIMATE_PARTICLES_WATER: "cpw",
     schemas.BATTERY: "b",
+    schemas.SWITCH: "b",
 }
 
 
@@ -248,7 +249,7 @@ def _write_step(out, step_s, change_s):
 
 
 def _write_values(out, last, report):
-    if report.schema != last.schema or report.schema == schemas.SELF_DESCRIBING:
+    if report.schema != last.schema or report.schema >= schemas.WINDOW:
         _write_raw(out, report)
         return
     if not schemas.in_range(report.schema, report.values):
@@ -273,6 +274,11 @@ def _write_raw(out, report):
         out.write(len(text), 8)
         for byte in text:
             out.write(byte, 8)
+        return
+    if report.schema == schemas.WINDOW:
+        from drivers.link.window import write  # only where the configuration asks for windows
+
+        write(out, values)
         return
     if not schemas.in_range(report.schema, values):
         raise FrameError("out_of_range")

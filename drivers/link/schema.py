@@ -10,6 +10,8 @@ WATER = 4
 CLIMATE_WATER = 5
 CLIMATE_PARTICLES_WATER = 6
 BATTERY = 7
+SWITCH = 8
+WINDOW = 30  # what was aggregated over a span of time: drivers/link/window
 SELF_DESCRIBING = 31  # name, unit, exponent and mantissa of each value are in the report
 
 # quantity: (unit, exponent)
@@ -22,6 +24,7 @@ QUANTITIES = {
     "pm10": ("kg/m3", -9),
     "water_level": ("m", -3),
     "battery": ("V", -3),
+    "switch": ("/", 0),
     "count": ("/", 0),
 }
 
@@ -38,6 +41,7 @@ SCHEMAS = {
     CLIMATE_WATER: _CLIMATE + _WATER,
     CLIMATE_PARTICLES_WATER: _CLIMATE + _PARTICLES + _WATER,
     BATTERY: ("battery",),
+    SWITCH: ("switch",),
 }
 
 # quantity: lowest and highest value that a schema can carry
@@ -50,6 +54,7 @@ LIMITS = {
     "pm10": (0, 65535),
     "water_level": (-32768, 32767),
     "battery": (0, 65535),
+    "switch": (0, 1),
 }
 
 
@@ -83,6 +88,10 @@ def readings(schema, values):
     """Return a list of (name, unit, exponent, mantissa), one per value of a report."""
     if schema == SELF_DESCRIBING:
         return [tuple(value) for value in values]
+    if schema == WINDOW:
+        from drivers.link import window_reading
+
+        return window_reading.readings(values)
     return [_describe(name, value) for name, value in zip(SCHEMAS[schema], values)]
 
 

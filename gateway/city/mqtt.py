@@ -1,7 +1,8 @@
 """The native city platform: SenML packs over MQTT 5, QoS 1. Keeps the session; the forwarder decides what is sent."""
 
 import asyncio
-from typing import Literal
+from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import quote
 
 from gateway.city.platform import PackRefused
@@ -11,7 +12,7 @@ from gateway.mqtt.errors import PacketError, SessionError
 from gateway.mqtt.link import Link
 from gateway.mqtt.properties import Properties
 from gateway.mqtt.session import Session
-from gateway.senml import Pack
+from gateway.senml import Content, Pack
 
 _MOST_IN_FLIGHT = 200  # of ours, also where the broker would take 65,535: each costs memory until it is answered
 
@@ -30,13 +31,16 @@ class MqttCity:
         topic: str = "city/{site}/{node}/senml",
         site: str,
         name: str = "city",
-        content: Literal["json", "cbor"] = "json",
+        content: Content = "json",
     ) -> None:
         self._topic = topic.replace("{site}", encoded(site))
-        self.content = content
+        self.content: Content = content
+        self.on_room: Callable[[], None] | None = None
         self._link = Link(options, name=f"city {name}")
         self._session: Session | None = None
         self._is_ready = asyncio.Event()
+        self._is_gone = asyncio.Event()
+        self._is_gone.set()
 
     async def run(self) -> None:
         """Keep a session until cancelled; every outage is a state, and is tried again."""
@@ -45,19 +49,35 @@ class MqttCity:
     async def ready(self) -> None:
         await self._is_ready.wait()
 
+    async def gone(self) -> None:
+        await self._is_gone.wait()
+
+    @property
+    def state(self) -> str:
+        return self._link.state
+
+    @property
+    def room(self) -> int:
+        session = self._session
+        return min(session.room, _MOST_IN_FLIGHT - session.in_flight) if session else 0
+
     @property
     def window(self) -> int:
         return min(self._session.receive_maximum, _MOST_IN_FLIGHT) if self._session else 1
 
-    async def publish(self, pack: Pack) -> int:
+    def most_bytes(self, node: str) -> int | None:
+        most = self._session.maximum_packet_size if self._session else None
+        return most and most - len(self.topic_of(node))
+
+    def send(self, pack: Pack) -> "asyncio.Future[int]":
         session = self._session
         if session is None:
             raise CityError(f"no connection: {self._link.state}")
         properties = Properties(content_type=pack.content_type, user_properties=list(pack.properties))
-        if pack.content_type.endswith("+json"):
+        if not pack.is_binary:
             properties["payload_format"] = 1
         try:
-            return await session.publish(self.topic_of(pack.node), pack.payload, properties)
+            return session.publish_soon(self.topic_of(pack.node), pack.payload, properties)
         except SessionError as error:
             raise CityError(str(error)) from None
         except PacketError as error:
@@ -69,18 +89,31 @@ class MqttCity:
 
     def status(self) -> dict[str, object]:
         """What `gateway status` shows."""
-        return {**self._link.status(), "in_flight": self._session.in_flight if self._session else 0}
+        session = self._session
+        return {
+            **self._link.status(),
+            "in_flight": session.in_flight if session else 0,
+            "receive_maximum": session.receive_maximum if session else None,
+        }
 
     async def _serve(self, session: Session) -> None:
         self._session = session
+        session.on_room = self._announce_room
+        self._is_gone.clear()
         self._is_ready.set()
         try:
             await session.wait_closed()
         finally:
             self._is_ready.clear()
             self._session = None
+            self._is_gone.set()
+
+    def _announce_room(self) -> None:
+        if self.on_room is not None:
+            self.on_room()
 
 
+@lru_cache(maxsize=4096)
 def encoded(name: str) -> str:
     """A name as one topic level: + # / and NUL are percent-encoded; colons stay, as in urn:dev:os:32473-q7c2f0zk."""
     return quote(name, safe=":-._~")

@@ -86,6 +86,11 @@ class Connection(asyncio.Protocol):
         return self._reader.version or V5
 
     @property
+    def bytes_waiting(self) -> int:
+        """Bytes that were read and belong to packets not yet complete, or not yet taken."""
+        return self._reader.bytes_waiting
+
+    @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 

@@ -14,8 +14,9 @@ from gateway.mqtt.session import OnMessage, Session
 
 log = logging.getLogger(__name__)
 
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 5.0
+_FIRST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 5.0  # a city that is back is found within it
+_BUSY_WAIT_S = 30.0  # a broker that says so itself is given time
 _OPERATOR_WAIT_S = 30.0  # an operator has to change something first; do not hammer the broker meanwhile
 _OPERATOR_STATES = (
     "refused_credentials",
@@ -100,6 +101,7 @@ class Link:
         """Full jitter, so that a thousand gateways do not come back in the same moment."""
         if self.state in _OPERATOR_STATES:
             return self._rng.uniform(0.5, 1.0) * _OPERATOR_WAIT_S
-        bound_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self._tries)
+        longest_s = _BUSY_WAIT_S if self.state == "busy" else _LONGEST_WAIT_S
+        bound_s = min(longest_s, _FIRST_WAIT_S * 2**self._tries)
         self._tries = min(self._tries + 1, 16)
         return self._rng.uniform(0, bound_s)

@@ -142,7 +142,18 @@ class Listener:
             now_s = loop.time()
             for connection in tuple(self._connections):
                 connection.check(now_s)
+            self._bound_memory()
             self._leaving = {connection for connection in self._leaving if not connection.is_idle}
+
+    def _bound_memory(self) -> None:
+        """Packets that never end cost memory too: beyond the common bound, who holds most of it has to go."""
+        waiting = sorted(self._connections, key=lambda one: one.bytes_waiting)
+        total = sum(one.bytes_waiting for one in waiting)
+        while total > self.limits.max_total_bytes and waiting:
+            greedy = waiting.pop()
+            total -= greedy.bytes_waiting
+            self.count("mqtt_memory_over_limit")
+            greedy.disconnect(codes.QUOTA_EXCEEDED)
 
     # What connections call (device.Host)
 

@@ -3,7 +3,8 @@
 A property that occurs twice, or in a packet where it has no business, is refused; user properties may repeat.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, TypedDict, cast, get_args
 
 from gateway.mqtt.codes import PROTOCOL_ERROR
@@ -123,6 +124,23 @@ def _read_pair(data: bytes, at: int) -> tuple[tuple[str, str], int]:
     return (name, value), at
 
 
+def _write_pairs(mark: bytes, pairs: Sequence[tuple[str, str]]) -> bytes:
+    """User properties. A pack for the city has two per record, so that plain ones are put together as text at once."""
+    values = "".join([value for _, value in pairs])
+    if not values.isascii() or "\0" in values or max([len(value) for _, value in pairs]) > 255:
+        return b"".join([mark + write_text(name) + write_text(value) for name, value in pairs])
+    text = mark.decode("latin-1")
+    heads = {name: text + _head(name) for name in {name for name, _ in pairs}}
+    # Latin-1 has a character for each byte, so that a length can stand in the text.
+    return "".join([f"{heads[name]}{chr(len(value))}{value}" for name, value in pairs]).encode("latin-1")
+
+
+@lru_cache(maxsize=64)
+def _head(name: str) -> str:
+    """A property's name, and the upper byte of its value's length, which is 0."""
+    return (write_text(name) + b"\0").decode("latin-1")
+
+
 _READERS: dict[str, Callable[[bytes, int], tuple[Any, int]]] = {
     "bit": _read_bit,
     "u16": read_u16,
@@ -197,9 +215,14 @@ def write_properties(properties: Properties | None) -> bytes:
         identifier, kind = _IDENTIFIERS[name]
         write = _WRITERS[kind]
         try:
-            for one in value if kind in ("pair", "varint+") else (value,):
+            mark = bytes((identifier,))
+            if kind == "pair":
+                body += _write_pairs(mark, value) if value else b""
+            elif kind == "varint+":
+                body += b"".join([mark + write(one) for one in value])
+            else:
                 body.append(identifier)
-                body += write(one)
+                body += write(value)
         except (OverflowError, AttributeError, TypeError):
             raise PacketError(f"property {name} = {value!r} does not fit its type {kind}") from None
     return write_varint(len(body)) + bytes(body)

@@ -6,6 +6,8 @@ that was not acknowledged raises, and the caller still has what it wanted to sen
 
 import asyncio
 import collections
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,7 @@ from gateway.mqtt.properties import Properties
 OnMessage = Callable[[Publish], Awaitable[int | None]]
 _HIGHEST_PACKET_ID = 65_535
 _GOODBYE_S = 1.0
+_WRITE_BYTES = 131_072  # collected for one write
 _DEFAULT_RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3, if the broker names none
 
 
@@ -40,7 +43,7 @@ _DEFAULT_RECEIVE_MAXIMUM = 65_535  # MQTT 5 section 3.2.2.3.3, if the broker nam
 class _Sent:
     """A packet that the broker owes an answer."""
 
-    answer: asyncio.Future[list[int]]
+    answer: asyncio.Future[Any]  # the code of a PUBACK, or the codes of a SUBACK
     sent_at_s: float
     holds_slot: bool
 
@@ -64,6 +67,9 @@ class Session(Connection):
         self._slot_waiters: collections.deque[asyncio.Future[None]] = collections.deque()
         self._pinged_at_s: float | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self.on_room: Callable[[], None] | None = None  # called when the socket takes more again
         self.session_present = False
         self.receive_maximum = _DEFAULT_RECEIVE_MAXIMUM
         self.maximum_packet_size: int | None = None
@@ -76,15 +82,51 @@ class Session(Connection):
                 PacketError if the message is larger than the broker takes, or its topic is not one
         """
         await self._take_slot()
-        packet_id = self._new_packet_id()
+        return await self._publish(topic, payload, properties)
+
+    def publish_soon(self, topic: str, payload: bytes, properties: Properties | None = None) -> asyncio.Future[int]:
+        """The same without waiting for room: for callers who looked at `room` first. The future is the reason code.
+
+        All that is published in one turn of the event loop is one write. Raises as `publish` does.
+        """
+        self._require_open()
+        self._slots_taken += 1
+        return self._publish(topic, payload, properties)
+
+    def _publish(self, topic: str, payload: bytes, properties: Properties | None) -> asyncio.Future[int]:
+        """With a slot taken, which is given back if the message cannot be sent."""
         try:
+            self._require_open()
+            packet_id = self._new_packet_id()
             data = encode_publish(Publish(topic, payload, 1, packet_id=packet_id, properties=properties), V5)
             if self.maximum_packet_size and len(data) > self.maximum_packet_size:
                 raise PacketError(f"{len(data)} bytes; the broker takes at most {self.maximum_packet_size}")
-        except PacketError:
+        except BaseException:
             self._free_slot()
             raise
-        return (await self._ask(packet_id, data, holds_slot=True))[0]
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._sent[packet_id] = _Sent(answer, self._loop.time(), True)
+        if not self._outgoing:
+            self._loop.call_soon(self._write_out)
+        self._outgoing.append(data)
+        self._outgoing_bytes += len(data)
+        return answer
+
+    @property
+    def room(self) -> int:
+        """Messages that may be published at this moment: what Receive Maximum and the socket leave."""
+        return self.receive_maximum - self._slots_taken if self._has_slot() and not self._closed.done() else 0
+
+    @property
+    def oldest_sent_at_s(self) -> float | None:
+        """When the oldest packet without an answer was sent, by the loop's clock."""
+        oldest = next(iter(self._sent.values()), None)
+        return oldest.sent_at_s if oldest else None
+
+    def _write_out(self) -> None:
+        data, self._outgoing, self._outgoing_bytes = b"".join(self._outgoing), [], 0
+        self.send(data)
+        self._make_room_known()
 
     def publish_unacknowledged(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 0: written, and no more is known. Raises SessionError if the connection has ended."""
@@ -96,7 +138,7 @@ class Session(Connection):
         self._require_open()
         packet_id = self._new_packet_id()
         packet = Subscribe(packet_id, [Subscription(one, qos) for one in topic_filters])
-        return await self._ask(packet_id, encode(packet, V5), holds_slot=False)
+        return await self._ask(packet_id, encode(packet, V5))
 
     async def wait_closed(self) -> None:
         """Return never, or raise the SessionError that ended the connection."""
@@ -135,6 +177,14 @@ class Session(Connection):
 
     # Sending
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            # What waits, waits with us, where an alarm can still go first; not behind megabytes in the kernel.
+            with contextlib.suppress(AttributeError, OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _WRITE_BYTES)
+
     async def _take_slot(self) -> None:
         self._require_open()
         if self._has_slot() and not self._slot_waiters:
@@ -150,11 +200,19 @@ class Session(Connection):
             raise
 
     def _has_slot(self) -> bool:
-        return self._slots_taken < self.receive_maximum and not self.is_writing_paused
+        is_full = self.is_writing_paused or self._outgoing_bytes >= _WRITE_BYTES
+        return self._slots_taken < self.receive_maximum and not is_full
 
     def _free_slot(self) -> None:
         self._slots_taken -= 1
         self._hand_out_slots()
+
+    def _make_room_known(self) -> None:
+        if self.is_writing_paused:
+            return
+        self._hand_out_slots()
+        if self.on_room is not None:
+            self.on_room()
 
     def _hand_out_slots(self) -> None:
         while self._slot_waiters and self._has_slot():
@@ -165,7 +223,7 @@ class Session(Connection):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._hand_out_slots()
+        self._make_room_known()
 
     def _new_packet_id(self) -> int:
         packet_id = self._last_packet_id
@@ -175,11 +233,11 @@ class Session(Connection):
                 self._last_packet_id = packet_id
                 return packet_id
 
-    async def _ask(self, packet_id: int, data: bytes, *, holds_slot: bool) -> list[int]:
+    async def _ask(self, packet_id: int, data: bytes) -> list[int]:
         """Send and wait for the answer. Cancelled while waiting, the packet id stays taken until the answer comes."""
         self._require_open()
         answer: asyncio.Future[list[int]] = self._loop.create_future()
-        self._sent[packet_id] = _Sent(answer, self._loop.time(), holds_slot)
+        self._sent[packet_id] = _Sent(answer, self._loop.time(), False)
         self.send(data)
         return await answer
 
@@ -224,7 +282,7 @@ class Session(Connection):
         if sent is None:
             raise ProtocolError("unknown_packet_id", f"an answer to packet {packet_id}, which we did not send")
         if not sent.answer.done():
-            sent.answer.set_result(codes)
+            sent.answer.set_result(codes[0] if sent.holds_slot else codes)
         if sent.holds_slot:
             self._free_slot()
 

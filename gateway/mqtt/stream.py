@@ -10,6 +10,7 @@ from gateway.mqtt.decode import decode
 from gateway.mqtt.errors import ProtocolError
 from gateway.mqtt.packet import V5, V311, Connect, Packet, Publish
 
+_STRANGER_BYTES = 16_384  # of the CONNECT of somebody we do not know yet
 _TOPICS_KEPT = 64  # checked topics remembered per connection
 
 
@@ -17,7 +18,8 @@ class PacketReader:
     """One direction of one connection.
 
     version          V311, V5, or None for a server that has yet to see CONNECT
-    max_packet_size  whole packets above it, header included, are refused before they are collected
+    max_packet_size  whole packets above it, header included, are refused before they are collected; a CONNECT that a
+                     server waits for is held to 16 KiB
     """
 
     def __init__(self, *, version: int | None, max_packet_size: int) -> None:
@@ -59,8 +61,9 @@ class PacketReader:
                         return
                     length, start = found
                 end = start + length
-                if end - at > self._max_packet_size:
-                    detail = f"{end - at} bytes, at most {self._max_packet_size}"
+                most = self._max_packet_size if self.version else min(self._max_packet_size, _STRANGER_BYTES)
+                if end - at > most:
+                    detail = f"{end - at} bytes, at most {most}"
                     raise ProtocolError("packet_too_large", detail, code=PACKET_TOO_LARGE)
                 if end > size:
                     self._check_early(header)

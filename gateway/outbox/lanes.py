@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.outbox.batch import Batch, Lane
+from gateway.outbox.batch import Batch, Lane, Stored
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run
 from gateway.reading import STREAMS
@@ -22,7 +22,7 @@ class Lanes:
         self.connection = 0
         self._tails = [0] * len(STREAMS)  # the live lane began here
         self._next: dict[tuple[Lane, int], int] = {}
-        self._returned: dict[tuple[Lane, int], list[Batch]] = {}
+        self._returned: dict[tuple[Lane, int], dict[int, Stored]] = {}
 
     def reconnect(self, ledger: Ledger) -> None:
         """Live is what comes from now on; everything before it that is not settled is owed."""
@@ -34,17 +34,18 @@ class Lanes:
             settled = ledger.settled.get((self.city, stream))
             self._next["backlog", stream] = settled.base if settled is not None else 0
 
-    def returned(self, lane: Lane, stream: int) -> Batch | None:
-        """The earliest batch that was given back, which is to go out first."""
+    def returned(self, lane: Lane, stream: int, most: int) -> tuple[Stored, ...]:
+        """The earliest of what was given back, at most so many; it goes out first."""
         waiting = self._returned.get((lane, stream))
-        return waiting.pop(0) if waiting else None
+        if not waiting:
+            return ()
+        return tuple(waiting.pop(place) for place in sorted(waiting)[:most])
 
     def give_back(self, batch: Batch) -> None:
         """Take it again before later ones. One from before a reconnect is owed as backlog already."""
-        if batch.connection == self.connection and batch.records:
-            waiting = self._returned.setdefault((batch.lane, batch.stream), [])
-            waiting.append(batch)
-            waiting.sort(key=lambda one: one.records[0].id)
+        if batch.connection == self.connection:
+            waiting = self._returned.setdefault((batch.lane, batch.stream), {})
+            waiting.update((stored.id, stored) for stored in batch.records)
 
     def runs(self, lane: Lane, stream: int, ledger: Ledger, most: int) -> list[Run]:
         """The next records of a lane that are not settled, at most so many."""

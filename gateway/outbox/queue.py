@@ -88,9 +88,9 @@ class Outbox:
     async def _take_from(
         self, lanes: Lanes, lane: Lane, stream: int, limit: int, max_bytes: int | None
     ) -> Batch | None:
-        given_back = lanes.returned(lane, stream)
-        if given_back is not None:
-            return given_back
+        given_back = lanes.returned(lane, stream, limit)
+        if given_back:
+            return Batch(city=lanes.city, stream=stream, lane=lane, records=given_back, connection=lanes.connection)
         while runs := lanes.runs(lane, stream, self._ledger, limit):
             connection = lanes.connection
             found = await self._fetch(stream, runs, limit, max_bytes)

@@ -26,6 +26,7 @@ from gateway.mqtt.link import Link
 from gateway.mqtt.listener import Listener
 from gateway.mqtt.packet import Connect, Publish
 from gateway.mqtt.session import Session
+from gateway.trust import REFUSALS, CertificateDevices
 from gateway.uplinks import Uplink
 from gateway.validity import DateError, require_dates
 
@@ -35,6 +36,7 @@ FRAME_FILTER = "n/+/up"
 SENML_FILTER = "up/+/senml"
 _FRAME_TOPIC = re.compile(r"n/[0-9a-f]{4}/up")
 _SENML_TOPIC = re.compile(r"up/([^/]{1,128})/senml")
+_ACTION_TOPIC = re.compile(r"act/[A-Za-z0-9._-]{1,64}")
 _NODE_CLIENT_ID = re.compile(r"n-([0-9a-f]{4})-[0-9a-f]{8}")
 _LONGEST_FRAME = 255
 _PASSWORD_CHECKS = 4  # at one time: each takes a thread, 16 MiB and some 40 ms
@@ -53,6 +55,8 @@ _NOT_AUTHORISED = frozenset(
         "senml_claims_other",
         "senml_too_many_devices",
         "senml_retained",
+        *REFUSALS,
+        *(f"senml_{reason}" for reason in REFUSALS),
     )
 )
 
@@ -186,6 +190,7 @@ class IngestListener:
     access           who may connect; None: anybody, and what they send is passed on as assurance "none"
     allow_plaintext  take readable SenML from other machines without TLS
     clock            what the dates of client certificates are held against
+    certificate_devices  asks the registry who a verified certificate (DER, common name) may speak for, or why not
     """
 
     def __init__(
@@ -201,7 +206,9 @@ class IngestListener:
         limits: ListenerLimits | None = None,
         now_s: Callable[[], float] = time.time,
         clock: ClockTrust | None = None,
+        certificate_devices: CertificateDevices | None = None,
     ) -> None:
+        self._certificate_devices = certificate_devices
         self._endpoint = endpoint
         self._clock = clock or ClockTrust()
         self._count = count
@@ -249,6 +256,8 @@ class IngestListener:
             self._count(f"mqtt_refused_{error.state}")
             log.warning("client %s is refused: %s", client_id, error)
             return codes.NOT_AUTHORISED
+        if origin.certificates and self._certificate_devices is not None:
+            return self._admit_certificate(client_id, origin, origin.certificates[0])
         if origin.certificate_name is not None:
             devices = self._access.devices_of(origin.certificate_name) or frozenset((origin.certificate_name,))
             return Peer(client_id, origin.certificate_name, devices, "mtls", is_private)
@@ -262,10 +271,25 @@ class IngestListener:
             return codes.BAD_CREDENTIALS
         return Peer(client_id, connect.username, self._access.devices_of(connect.username), "password", is_private)
 
+    def _admit_certificate(self, client_id: str, origin: Origin, certificate: bytes) -> Peer | int:
+        """Who holds the certificate's key, as the site's registry knows it."""
+        assert self._certificate_devices is not None
+        devices, reason = self._certificate_devices(certificate, origin.certificate_name or "")
+        if reason is not None:
+            self._count(f"mqtt_refused_certificate_{reason}")
+            return codes.NOT_AUTHORISED
+        return Peer(client_id, origin.certificate_name, devices, "mtls", is_private=True)
+
     def may_subscribe(self, peer: Peer, topic: str) -> int:
-        """A node may hear its own downlinks, and nobody anything else (listener.Policy)."""
+        """A node may hear its own downlinks, a device whose SenML is taken what alarms say (listener.Policy)."""
         node = _NODE_CLIENT_ID.fullmatch(peer.client_id)
+        if _ACTION_TOPIC.fullmatch(topic) and peer.is_private and peer.devices != frozenset():
+            return codes.SUCCESS
         return codes.SUCCESS if node and topic == f"n/{node[1]}/down" else codes.NOT_AUTHORISED
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send a message to who subscribed to it. Returns to how many it went."""
+        return self._listener.publish(topic, payload)
 
     def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
         """One message of an admitted peer; the code for its PUBACK, None to leave it with the peer."""
@@ -307,6 +331,13 @@ class BrokerSubscription:
         """What `gateway status` shows."""
         note = "what the broker acknowledged and has not handed over is kept by the broker"
         return {**self._link.status(), "note": note}
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Publish at the broker, QoS 0. Returns 1, or 0 while we are not there."""
+        if self._session is None:
+            return 0
+        self._send_downlink(topic, payload)
+        return 1
 
     async def _serve(self, session: Session) -> None:
         self._session = session

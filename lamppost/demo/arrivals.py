@@ -12,6 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import zstandard
+
+_MOST_BYTES = 1_048_576  # of one pack; a frame that claims more is not opened
+
 
 class ArrivalError(Exception):
     """A message at the city is not what the protocol document promises."""
@@ -51,7 +55,7 @@ def records_of(payload: bytes, properties: Sequence[tuple[str, str]]) -> list[Re
     properties  MQTT 5 user properties in pack order: record-id, each followed by record-n where the pack holds several
     Raises      ArrivalError if the ids do not cover the pack exactly
     """
-    measurements = list(resolve(json.loads(payload)))
+    measurements = list(resolve(json.loads(_unwrapped(payload, properties))))
     assurance = _only(properties, "assurance")
     lane = _only(properties, "lane")
     records: list[Record] = []
@@ -63,6 +67,22 @@ def records_of(payload: bytes, properties: Sequence[tuple[str, str]]) -> list[Re
     if start != len(measurements) or not records:
         raise ArrivalError(f"{len(records)} record ids cover {start} of {len(measurements)} SenML records")
     return records
+
+
+def _unwrapped(payload: bytes, properties: Sequence[tuple[str, str]]) -> bytes:
+    """The payload without its compression, which a user property names."""
+    encodings = [value for key, value in properties if key == "content-encoding"]
+    if not encodings:
+        return payload
+    if encodings != ["zstd"]:
+        raise ArrivalError(f"content-encoding {encodings}; this subscriber knows zstd")
+    try:
+        size = zstandard.frame_content_size(payload)
+        if not 0 <= size <= _MOST_BYTES:
+            raise ArrivalError(f"a zstd frame that says it holds {size} bytes")
+        return zstandard.ZstdDecompressor().decompress(payload)
+    except zstandard.ZstdError as error:
+        raise ArrivalError(f"no zstd frame: {error}") from None
 
 
 def _ids(properties: Sequence[tuple[str, str]], total: int) -> Iterable[tuple[str, int]]:

@@ -14,6 +14,8 @@ def test_every_board_file_loads_and_names_its_source(name: str) -> None:
     assert json.loads(board.to_json())["radio"]["chip"] == board.radio.chip
     radio = board.radio
     pins = [board.spi.sck, board.spi.mosi, board.spi.miso, radio.nss, radio.reset, radio.busy, radio.dio1, radio.dio0]
+    pins += [board.switch and board.switch.pin, board.battery and board.battery.pin, board.water_adc]
+    pins += [board.uart and board.uart.tx, board.uart and board.uart.rx, board.i2c and board.i2c.sda]
     used = [pin for pin in pins if pin is not None]
     assert len(used) == len(set(used))
 
@@ -33,6 +35,14 @@ def test_radio_pins(name: str, pins: tuple[int | None, ...]) -> None:
     board = data.load(name)
     spi, radio = board.spi, board.radio
     assert (radio.nss, spi.sck, spi.mosi, spi.miso, radio.reset, radio.busy, radio.dio1) == pins
+
+
+@pytest.mark.parametrize("name", data.names())
+def test_what_is_said_to_wake_a_board_is_on_an_rtc_pin(name: str) -> None:
+    board = data.load(name)
+    rtc_pins = data.RTC_PINS.get(board.mcu, frozenset())
+    assert not board.radio.dio1_wakes or board.radio.dio1 in rtc_pins
+    assert board.switch is None or not board.switch.wakes or board.switch.pin in rtc_pins
 
 
 @pytest.mark.parametrize("name", ["t3_s3", "xiao_s3_wio"])

@@ -1,6 +1,6 @@
 """Ten thousand accelerated cycles of the loop's body: sample, journal, report, ack. Runs on MicroPython.
 
-`run(cycles)` prints the live heap after each tenth.
+`run(cycles)` prints the live heap after each tenth; with rules if it is given some.
 """
 
 import asyncio
@@ -8,18 +8,21 @@ import gc
 from collections import namedtuple
 
 from firmware.alarm import Alarms
+from firmware.alarm_timed import TimedAlarms
 from firmware.archive import Archive
+from firmware.config import parse
 from firmware.journal_scan import open_journal
 from firmware.node import Node
 from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
+from firmware.rules import Rules
 from firmware.sample import Sampler
 from firmware.uptime import Uptime
 from tests.firmware.bench import Clock, Flash, Supply, enrolled, seals, settings_of
 from tests.firmware.judge import ROOT, Judge
 
-Config = namedtuple("Config", ("sample_s", "report_s", "retry_s", "retry_max_s", "sleep"))
+Config = namedtuple("Config", ("sample_s", "report_s", "retry_s", "retry_max_s", "sleep", "rules"))
 
 
 class Sensor:
@@ -73,11 +76,20 @@ class Parts:
     pass
 
 
-def run(cycles):
+def run(cycles, rules=None, alarms=()):
     clock = Clock()
     parts = make_parts(clock)
+    if rules:
+        set_rules(parts, rules, alarms)
     asyncio.run(_cycle(Node(parts, clock, None), parts.bearer, clock, cycles))
     print("held", parts.archive.count_held(), "counters", parts.reporter.counters["acks"] > cycles // 4)
+
+
+def set_rules(parts, rules, alarms):
+    """As firmware/rule_setup does, of raw configuration."""
+    config = parse({"bearer": "lora", "sensors": ["bme280"], "rules": rules, "alarms": alarms})
+    parts.alarms = TimedAlarms(config.alarms, parts.uptime)
+    parts.rules = Rules(config.rules.windows, config.rules.exceptions, config.rules.held_back_s, 0)
 
 
 def make_parts(clock):
@@ -91,9 +103,9 @@ def make_parts(clock):
     parts.state = RtcState(lambda data=b"": data)
     begin_boot(parts.settings, journal, parts.state)
     parts.uptime = Uptime(clock, phase_ms=0)
-    parts.config = Config(10, 30, 5, 300, "idle")
+    parts.config = Config(10, 30, 5, 300, "idle", None)
     parts.sampler = Sampler({"bme280": Sensor()}, parts.uptime)
-    parts.alarms = Alarms([])
+    parts.alarms, parts.rules = Alarms([]), None
     parts.bearer = Bearer()
     parts.reporter = Reporter(
         parts.archive, parts.settings, parts.state, parts.uptime, max_frame=120, **seals(parts.settings)

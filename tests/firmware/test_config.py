@@ -9,6 +9,9 @@ from tests.peers.micropython import check_micropython
 LORA = {"bearer": "lora", "sensors": ["bme280"]}
 MQTT = {**LORA, "bearer": "mqtt", "wifi": {"ssid": "street"}, "mqtt": {"host": "10.0.0.1"}}
 
+MANY = ["temperature", "humidity", "pressure", "pm1", "pm2_5", "pm10"]
+EXCEPTION = "rules.exceptions[0]"
+
 # configuration, key in the message, a word of the rule
 WRONG = [
     ([], "config", "JSON object"),
@@ -33,6 +36,48 @@ WRONG = [
     ({**LORA, "alarms": [{"quantity": "pm10"}]}, "alarms[0]", "either"),
     ({**LORA, "alarms": [{"quantity": "pm10", "above": 1, "below": 0}]}, "alarms[0]", "either"),
     ({**LORA, "alarms": [{"quantity": "pm10", "above": 50, "clear": 60}]}, "alarms[0].clear", "own side"),
+    ({**LORA, "alarms": [{"quantity": "pm10", "above": 1, "rate_above": 1}]}, "alarms[0]", "or else"),
+    ({**LORA, "alarms": [{"quantity": "pm10", "rate_above": 1, "clear": 2}]}, "alarms[0].clear", "own side"),
+    ({**LORA, "alarms": [{"quantity": "pm10", "above": 1, "hold_s": -1}]}, "alarms[0].hold_s", "from 0"),
+    ({**LORA, "sensors": [{"kind": "switch", "wakes": True}]}, "sensors[0].wakes", 'sleep = "deep"'),
+    ({**LORA, "rules": []}, "rules", "an object"),
+    ({**LORA, "rules": {"window": []}}, "rules.window", "did you mean rules.windows"),
+    ({**LORA, "rules": {"windows": [5]}}, "rules.windows[0]", "must be an object"),
+    ({**LORA, "rules": {"windows": [{"quantities": ["pm10"]}]}}, "rules.windows[0].length_s", "is missing"),
+    (
+        {**LORA, "rules": {"windows": [{"quantities": ["pm1O"], "length_s": 9}]}},
+        "rules.windows[0].quantities",
+        "'pm1'",
+    ),
+    (
+        {**LORA, "rules": {"windows": [{"quantities": [1], "length_s": 9}]}},
+        "rules.windows[0].quantities",
+        "no quantity",
+    ),
+    (
+        {**LORA, "rules": {"windows": [{"quantities": ["pm1"] * 2, "length_s": 9}]}},
+        "rules.windows[0].quantities",
+        "twice",
+    ),
+    ({**LORA, "rules": {"windows": [{"quantities": MANY, "length_s": 9}] * 3}}, "rules.windows", "16"),
+    (
+        {**LORA, "rules": {"exceptions": [{"quantities": ["pm1"], "dead_band": 0}]}},
+        f"{EXCEPTION}.dead_band",
+        "more than 0",
+    ),
+    (
+        {**LORA, "rules": {"exceptions": [{"quantities": ["pm1"], "dead_band": 1, "on_change": True}]}},
+        f"{EXCEPTION}.on_change",
+        "contradicts",
+    ),
+    (
+        {**LORA, "rules": {"exceptions": [{"quantities": ["pm1"]}, {"quantities": ["pm1"]}]}},
+        "rules.exceptions[1].quantities",
+        "already",
+    ),
+    ({**LORA, "rules": {"sample_ms": 100}}, "rules.sample_ms", "temperature is in no window"),
+    ({**LORA, "rules": {"sample_ms": 10}}, "rules.sample_ms", "from 20"),
+    ({**LORA, "sleep": "deep", "rules": {"sample_ms": 100}}, "rules.sample_ms", "idle"),
     ({**LORA, "lora": {"freq_hz": 868}}, "lora.freq_hz", "863000000"),  # someone wrote MHz
     ({**LORA, "lora": {"freq_hz": 868_650_000}}, "lora.freq_hz", "alarm slot"),
     ({**LORA, "lora": {"downlink_freq_hz": 869_300_000}}, "lora.downlink_freq_hz", "alarm slot"),

@@ -41,7 +41,7 @@ def test_gateway_that_is_well_says_nothing() -> None:
             {"parts": {"southbound.lora": {"state": "missing", "detail": "no chip"}}},
             "southbound.lora is missing: no chip",
         ),
-        ({"parts": {"city.a": {"state": "retrying", "last_refusal": "0x97"}}}, "city.a is retrying: 0x97"),
+        ({"parts": {"city.a": {"state": "quota_exceeded", "detail": "0x97"}}}, "city.a is quota_exceeded: 0x97"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(change: dict[str, Any], said: str) -> None:
@@ -55,6 +55,11 @@ def test_what_is_wrong_is_said_in_one_line(change: dict[str, Any], said: str) ->
         ({"clock": {"is_trusted": False}}, "the clock of this machine is not trusted"),
         ({"store": {"trouble": None, "notices": ["set aside as x"]}}, "set aside as x"),
         ({"parts": {"southbound.broker": {"state": "connected"}}}, "is the broker's until it hands it to us"),
+        ({"parts": {"city.a": {"state": "unheard", "detail": "nobody is subscribed"}}}, "require_subscriber = true"),
+        (
+            {"parts": {"city.a": {"state": "idle", "set_aside": 2, "last_refusal": "0x99; record a/1/7"}}},
+            "2 records were refused and set aside; the last: 0x99; record a/1/7",
+        ),
     ],
 )
 def test_what_is_to_know_is_a_note(change: dict[str, Any], said: str) -> None:

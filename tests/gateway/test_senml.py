@@ -7,7 +7,7 @@ import cbor2
 import pytest
 
 from gateway.reading import Reading, Report
-from gateway.senml import PackError, encode
+from gateway.senml import PackError, PackWriter, encode
 from gateway.senml_decode import decode
 from lamppost.demo.arrivals import records_of
 
@@ -114,3 +114,49 @@ def test_a_record_about_a_node_carries_its_name_and_the_gateways_id():
 def test_what_is_no_single_pack_is_refused(reports):
     with pytest.raises(PackError):
         encode(reports, lane="live")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "\ud800"])
+@pytest.mark.parametrize("content", ["json", "cbor"])
+def test_what_senml_has_no_form_for_is_refused_by_record_and_leaves_the_pack_as_it_was(value, content):
+    writer = PackWriter(report(0), lane="live", content=content)
+    assert writer.add(report(0))
+    with pytest.raises(PackError, match="/1/1"):
+        writer.add(report(1, at_s=1.7e9, readings=(Reading(quantity="x", value=value),)))
+    assert writer.add(report(2))
+    expected = encode([report(0), report(2)], lane="live", content=content)
+    assert writer.pack() == expected
+
+
+@pytest.mark.parametrize("content", ["json", "cbor"])
+def test_a_pack_stays_below_the_bytes_it_is_given_and_counts_them_honestly(content):
+    writer = PackWriter(report(0), lane="live", content=content, most_bytes=1_000)
+    taken = [writer.add(report(seq)) for seq in range(50)]
+    pack = writer.pack()
+    told = sum(5 + len(name) + len(value) for name, value in pack.properties)
+    assert len(pack.payload) + told < pack.size_bytes <= 1_000
+    assert taken.index(False) == sum(name == "record-id" for name, _ in pack.properties) > 3
+    assert [record.record_id for record in records_of(*plain(pack))] == [
+        f"{NODE}/1/{seq}" for seq in range(taken.index(False))
+    ]
+
+
+@pytest.mark.parametrize("number", [21.0, -0.0, 1e16, 1e-9, 2**60, 0.1 + 0.2, 5e-324, 1e300])
+def test_numbers_come_back_as_they_were(number):
+    (resolved,) = decode(encode([report(readings=(Reading(quantity="x", value=number),))], lane="live").payload)
+    assert resolved.value == number
+
+
+def test_text_of_any_language_comes_back():
+    one = report(readings=(Reading(quantity="note", value='a "quoted"\n\x01 \u2028 Größe 😀'),))
+    (resolved,) = decode(encode([one], lane="live").payload)
+    assert resolved.value == one.readings[0].value
+
+
+def plain(pack):
+    """Payload and properties as the demo's subscriber sees them, JSON or not."""
+    if pack.content_type.endswith("json"):
+        return pack.payload, pack.properties
+    labels = {-2: "bn", -3: "bt", 0: "n", 1: "u", 2: "v", 6: "t"}
+    records = [{labels[key]: value for key, value in one.items()} for one in cbor2.loads(pack.payload)]
+    return json.dumps(records).encode(), pack.properties

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import zstandard
 
 from lamppost.demo.arrivals import ArrivalError, Arrivals, records_of
 
@@ -71,3 +72,28 @@ def test_records_of_the_gateway_are_told_apart() -> None:
     arrivals.add(PACK, [("record-id", "gw-1/1/0"), *COMMON])
     assert arrivals.node_ids() == set()
     assert len(arrivals.gateway_records()) == 1
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(data)
+
+
+def test_a_compressed_pack_is_the_pack() -> None:
+    plain = [("record-id", f"{NODE}/1/0"), *COMMON]
+    assert records_of(zstd(PACK), [*plain, ("content-encoding", "zstd")]) == records_of(PACK, plain)
+
+
+@pytest.mark.parametrize(
+    "payload, encoding",
+    [
+        (PACK, "zstd"),
+        (zstd(PACK), "gzip"),
+        (zstd(b" " * 2_000_000), "zstd"),
+        (zstd(PACK)[:-3], "zstd"),
+    ],
+)
+def test_a_wrapping_that_is_not_what_it_says_is_an_error(payload: bytes, encoding: str) -> None:
+    arrivals = Arrivals(gateway_id="gw-1")
+    arrivals.add(payload, [("record-id", f"{NODE}/1/0"), *COMMON, ("content-encoding", encoding)])
+    assert len(arrivals.errors) == 1
+    assert not arrivals.records

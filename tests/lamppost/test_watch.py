@@ -8,6 +8,7 @@ import sys
 
 import cbor2
 import pytest
+import zstandard
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -20,19 +21,19 @@ pytestmark = pytest.mark.timeout(40)
 PACK = [{"bn": "urn:dev:os:32473-abc_", "bt": 1_770_000_000, "n": "temperature", "u": "Cel", "v": 21.5}]
 
 
-def properties(content_type: str) -> Properties:
+def properties(content_type: str, *more: tuple[str, str]) -> Properties:
     made = Properties(PacketTypes.PUBLISH)
     made.ContentType = content_type
-    made.UserProperty = [("record-id", "urn:dev:os:32473-abc/1/7"), ("assurance", "aead"), ("lane", "live")]
+    made.UserProperty = [("record-id", "urn:dev:os:32473-abc/1/7"), ("assurance", "aead"), ("lane", "live"), *more]
     return made
 
 
-def put(broker: Mosquitto, payload: bytes, content_type: str) -> None:
+def put(broker: Mosquitto, payload: bytes, content_type: str, *more: tuple[str, str]) -> None:
     """Publish one pack, retained, so that it does not matter who is first."""
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
-    sent = client.publish("city/test/n/senml", payload, qos=1, retain=True, properties=properties(content_type))
+    sent = client.publish("city/test/n/senml", payload, qos=1, retain=True, properties=properties(content_type, *more))
     sent.wait_for_publish(10)
     client.disconnect()
     client.loop_stop()
@@ -76,3 +77,13 @@ def test_broker_that_is_not_there_is_said_in_one_line(unused_tcp_port: int, caps
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "is a broker running there" in said
+
+
+def test_compressed_pack_is_shown_as_what_is_inside(mosquitto: Mosquitto) -> None:
+    payload = zstandard.ZstdCompressor().compress(cbor2.dumps([{-2: "a_", -3: 1_770_000_000, 0: "t", 2: 21.5}]))
+    put(mosquitto, payload, "application/senml+cbor", ("content-encoding", "zstd"))
+    command = [sys.executable, "-m", "lamppost.cli", "city", "watch", "--url", mosquitto.url, "--count", "1", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+    seen = json.loads(done.stdout)
+    assert seen["records"] == [{"bn": "a_", "bt": 1_770_000_000, "n": "t", "v": 21.5}]
+    assert seen["bytes"] == len(payload)

@@ -52,6 +52,7 @@ class ScriptedBroker:
         self.received: list[Packet] = []
         self.port = 0
         self._news = asyncio.Condition()
+        self._writer: asyncio.StreamWriter | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -78,10 +79,17 @@ class ScriptedBroker:
         async with asyncio.timeout(deadline_s), self._news:
             await self._news.wait_for(is_there)
 
+    def send(self, *packets: Packet | bytes) -> None:
+        """Send these to who connected last, unasked."""
+        assert self._writer is not None
+        for one in packets:
+            self._writer.write(one if isinstance(one, bytes) else encode(one, V5))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writer = writer
         packets = PacketReader(version=None, max_packet_size=1_000_000)
         try:
             while data := await reader.read(65_536):

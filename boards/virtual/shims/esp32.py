@@ -19,7 +19,10 @@ _INVALID_LENGTH = const(-0x110C)
 
 
 def wake_on_ext0(pin=None, level=None):
-    LINK.ask(_WAKE_ON_PIN, bytes([255 if pin is None else pin.number, 1 if level else 0]))
+    try:
+        LINK.ask(_WAKE_ON_PIN, bytes([255 if pin is None else pin.number, 1 if level else 0]))
+    except OSError:
+        raise ValueError("invalid pin")
 
 
 def wake_on_ext1(pins=(), level=WAKEUP_ANY_HIGH):

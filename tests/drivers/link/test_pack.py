@@ -114,7 +114,7 @@ def test_a_frame_ends_before_a_report_it_cannot_link(second: Report) -> None:
         (Report(20_000, 1000, 1, (0, 0, 101325)), {"floor": 3616}, "out_of_range"),  # 16384 above the floor
         (Report(100, 1000, 1, (8501, 0, 101325)), {}, "out_of_range"),
         (Report(100, 1000, 1, (0, 0)), {}, "out_of_range"),
-        (Report(100, 1000, 8, (0,)), {}, "out_of_range"),
+        (Report(100, 1000, 9, (0,)), {}, "out_of_range"),
         (Report(100, 1000, 31, [["n" * 250, "m", 0, 0]]), {}, "out_of_range"),
     ],
 )
@@ -187,8 +187,8 @@ FULL = ((1, 32), (1000, 32))
         (b"", False, "truncated"),
         (bits(*FIRST)[:-1], False, "truncated"),
         (bits((0, 1), (0, 5), *PLACE), False, "unknown_schema"),
-        (bits((0, 1), (8, 5), *PLACE), False, "unknown_schema"),
-        (bits((0, 1), (30, 5), *PLACE), False, "unknown_schema"),
+        (bits((0, 1), (9, 5), *PLACE), False, "unknown_schema"),
+        (bits((0, 1), (29, 5), *PLACE), False, "unknown_schema"),
         (bits((1, 1), (1, 5), (0x20, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
         (bits((1, 1), (1, 5), (0x84, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
         (bits((1, 1), (1, 5), (0, 8), *PLACE, *CLIMATE_RAW), False, "bad_extension"),  # no bit set

@@ -24,8 +24,8 @@ def by_name(example: Example) -> str:
 
 
 def test_the_page_has_the_examples() -> None:
-    assert (len(UPLINKS), len(ACKS)) == (5, 2)
-    assert len(document.blocks("bits")) == 2
+    assert (len(UPLINKS), len(ACKS)) == (6, 2)
+    assert len(document.blocks("bits")) == 3
 
 
 @pytest.mark.parametrize("example", UPLINKS, ids=by_name)
@@ -114,8 +114,8 @@ def test_quantities_and_limits_are_those_of_the_code() -> None:
 
 def test_schemas_are_those_of_the_code() -> None:
     rows = document.table("Schemas", "schema")
-    assert {int(number): tuple(names.split(", ")) for number, names in rows[:-1]} == schema.SCHEMAS
-    assert int(rows[-1][0]) == schema.SELF_DESCRIBING
+    assert {int(number): tuple(names.split(", ")) for number, names in rows[:-2]} == schema.SCHEMAS
+    assert [int(number) for number, _ in rows[-2:]] == [schema.WINDOW, schema.SELF_DESCRIBING]
 
 
 def test_refusals_are_the_closed_list_of_the_code() -> None:

@@ -3,85 +3,27 @@
 import asyncio
 import json
 from collections import Counter
-from contextlib import asynccontextmanager
 
 import aiomqtt
 import pytest
 
-from gateway.city.forwarder import Forwarder
-from gateway.city.mqtt import MqttCity, encoded
-from gateway.endpoint import Endpoint
+from gateway.city.compress import Compressor
+from gateway.city.mqtt import encoded
 from gateway.intake import Message
-from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.packet import Connack, Connect, Puback, Publish
+from lamppost.demo.arrivals import Arrivals
+from lamppost.watch import describe
+from tests.gateway.city.street import audited, deadline_s, drained, forwarding, ids, store
 from tests.gateway.cores import NOW_S, running_core
 from tests.peers.scripted_broker import CLOSE, ScriptedBroker, accept_all
 
 V5 = aiomqtt.ProtocolVersion.V5
-_deadline_s = 10
 
 
 @pytest.fixture
 async def core(tmp_path):
     async with running_core(tmp_path) as core:
         yield core
-
-
-async def store(core, device, *values):
-    """One record per value under `device`; the record ids are device/c/value."""
-
-    async def one(value):
-        message = Message(
-            device=device,
-            payload=json.dumps([{"n": "count", "u": "/", "v": value, "t": NOW_S + value}]).encode(),
-            content_type="application/senml+json",
-            record_id=str(value),
-            received_at_s=NOW_S,
-        )
-        assert (await core.intake.submit_senml(message)).accepted
-
-    for value in values:  # one after the other: the order of storing is what the city must see
-        await one(value)
-
-
-@asynccontextmanager
-async def forwarding(core, port, *, city=None, **options):
-    client = {"connect_timeout_s": 1.0, "keep_alive_s": 1, "ack_timeout_s": 1.0, **(city or {})}
-    platform = MqttCity(
-        ClientOptions(endpoint=Endpoint(host="127.0.0.1", port=port, is_tls=False), client_id="gw", **client),
-        topic="city/{site}/{node}/senml",
-        site="test",
-    )
-    forwarder = Forwarder(core.outbox, platform, city_name="city", count=core.counters.add, **options)
-    tasks = [asyncio.create_task(platform.run()), asyncio.create_task(forwarder.run())]
-    try:
-        yield platform, forwarder
-    finally:
-        for task in tasks:
-            task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(result, asyncio.CancelledError), result
-
-
-async def drained(core, *, left=0):
-    """Return once only `left` records wait for the city."""
-    async with asyncio.timeout(_deadline_s):
-        while (await core.outbox.backlog("city")).records > left:
-            await asyncio.sleep(0.01)
-
-
-async def audited(core):
-    """The city's counters; promise 1 must hold."""
-    (row,) = await core.outbox.audit()
-    assert row.holds
-    return row
-
-
-def ids(publishes):
-    """The record ids of some PUBLISH packets, in order of arrival."""
-    return [
-        value for packet in publishes for name, value in packet.properties["user_properties"] if name == "record-id"
-    ]
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "iotcore_broker"])
@@ -98,7 +40,7 @@ async def test_records_arrive_as_senml_of_one_node_with_their_ids(core, request,
     assert [(name, value) for name, value in message.properties.UserProperty if name.startswith("record")] == [
         (name, value) for n in "123" for name, value in (("record-id", f"sensor-7/c/{n}"), ("record-n", "1"))
     ]
-    assert ("lane", "live") in message.properties.UserProperty
+    assert ("lane", "backlog") in message.properties.UserProperty  # stored before there was a connection
     assert ("assurance", "none") in message.properties.UserProperty
     assert [record["v"] for record in json.loads(message.payload)] == [1, 2, 3]
     assert (await audited(core)).delivered == 3
@@ -154,7 +96,7 @@ async def test_0x10_is_delivered_and_unheard(core, mosquitto):
 async def test_0x10_keeps_the_record_if_a_subscriber_is_required(core, mosquitto):
     await store(core, "a", 1)
     async with forwarding(core, mosquitto.port, require_subscriber=True) as (_, forwarder):
-        async with asyncio.timeout(_deadline_s):
+        async with asyncio.timeout(deadline_s):
             while "0x10" not in str(forwarder.status()["last_refusal"]):
                 await asyncio.sleep(0.01)
         assert (await audited(core)).stored == 1
@@ -261,7 +203,7 @@ async def test_nothing_is_lost_when_the_link_breaks(core, mosquitto, relay_to, o
                 getattr(relay, outage)()
             await store(core, "a", *range(10, 40))
             if outage in ("hold", "hold_and_drop", "refuse"):
-                async with asyncio.timeout(_deadline_s):
+                async with asyncio.timeout(deadline_s):
                     while platform.status()["state"] == "connected":
                         await asyncio.sleep(0.01)
                 assert platform.status()["state"] in ("silent", "closed", "unreachable", "unacknowledged")
@@ -270,7 +212,7 @@ async def test_nothing_is_lost_when_the_link_breaks(core, mosquitto, relay_to, o
                 await relay.listen()
             relay.release(drop_held=outage == "hold_and_drop")
             await drained(core)
-        async with asyncio.timeout(_deadline_s):
+        async with asyncio.timeout(deadline_s):
             while len(seen) < 40:
                 await asyncio.sleep(0.01)
         watching.cancel()
@@ -293,7 +235,7 @@ async def test_nothing_is_lost_when_the_link_breaks(core, mosquitto, relay_to, o
 async def test_broken_city_is_a_named_state_and_never_a_hang(core, answer, state):
     await store(core, "a", 1)
     async with ScriptedBroker(answer) as broker, forwarding(core, broker.port) as (platform, _):
-        async with asyncio.timeout(_deadline_s):
+        async with asyncio.timeout(deadline_s):
             while platform.status()["state"] != state:
                 await asyncio.sleep(0.01)
         assert platform.status()["detail"]
@@ -323,3 +265,40 @@ async def test_city_that_closes_in_mid_packet_gets_the_record_again(core):
 )
 def test_name_is_one_topic_level(name, level):
     assert encoded(name) == level
+
+
+@pytest.mark.parametrize("content", ["json", "cbor"])
+async def test_long_messages_are_compressed_if_asked_for_and_short_ones_are_not(core, mosquitto, content):
+    """What arrives is what the demo's own subscriber makes of it, which shares no code with the gateway."""
+    arrivals = Arrivals(gateway_id="gw-1")
+    told = Counter()
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=V5) as city:
+        await city.subscribe("city/#", qos=1)
+        await store(core, "long", *range(100))
+        async with forwarding(core, mosquitto.port, compressor=Compressor(), content=content):
+            await drained(core)
+            await store(core, "short", 1)
+            await drained(core)
+        while len(arrivals.records) < 101:
+            message = await anext(city.messages)
+            properties = dict(message.properties.UserProperty)
+            told[properties.get("content-encoding"), str(message.topic).split("/")[2]] += 1
+            assert getattr(message.properties, "PayloadFormatIndicator", 0) == (
+                content == "json" and "content-encoding" not in properties
+            )
+            assert message.properties.ContentType == f"application/senml+{content}"
+            arrivals.add(
+                *(as_json(message) if content == "cbor" else (message.payload, message.properties.UserProperty))
+            )
+            assert not arrivals.errors
+    assert told == {("zstd", "long"): 1, (None, "short"): 1}
+    assert {record_id for record_id in arrivals.records if record_id.startswith("long")} == {
+        f"long/c/{n}" for n in range(100)
+    }
+
+
+def as_json(message):
+    """Payload and properties of a CBOR pack as the same pack in JSON, which is what the demo's subscriber reads."""
+    pairs = message.properties.UserProperty
+    seen = describe(message)
+    return json.dumps(seen["records"]).encode(), [pair for pair in pairs if pair[0] != "content-encoding"]

@@ -4,7 +4,7 @@ import asyncio
 import collections
 import subprocess
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -471,6 +471,29 @@ async def test_memory_of_all_clients_together_is_bounded(stored):
             stored.gate.set()
             assert [(await other.receive()).packet_id for _ in range(50)] == list(range(1, 51))
             assert [(await greedy.receive()).packet_id for _ in range(50)] == list(range(1, 51))
+
+
+async def test_packets_that_never_end_do_not_fill_the_memory(stored):
+    """Each client sends most of a large packet and no more; who holds most of the common bound has to go."""
+    async with serving(stored, max_total_bytes=300_000, max_packet_size=100_000) as listener:
+        async with AsyncExitStack() as stack:
+            devices = [await stack.enter_async_context(Device(listener.port)) for _ in range(6)]
+            for number, device in enumerate(devices):
+                await device.connect(f"c{number}")
+                device.send(b"\x30\xfc\xff\x05" + bytes(80_000 + number))
+            assert await devices[-1].receive(deadline_s=20) == Disconnect(0x97)
+            devices[0].send(bytes(100_000 - 4 - 80_000))
+            async with asyncio.timeout(20):
+                while stored.counters["mqtt_memory_over_limit"] < 3:
+                    await asyncio.sleep(0.01)
+            assert listener.clients <= 3
+
+
+async def test_stranger_may_not_send_a_large_connect(stored):
+    async with serving(stored) as listener, Device(listener.port) as device:
+        device.send(b"\x10\x81\x80\x01" + bytes(100))
+        assert await device.receive() is None
+    assert stored.counters["mqtt_packet_too_large"] == 1
 
 
 async def test_client_that_stops_reading_is_dropped_and_blocks_nobody(stored):

@@ -9,7 +9,7 @@ from gateway.outbox.files import Files
 from gateway.outbox.log import Log
 from gateway.outbox.page import ENTRY_BYTES, PAGE
 from gateway.outbox.reader import Reader
-from gateway.reading import Reading, Report
+from gateway.reading import Pending, Reading, Report
 
 NAMES = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=128)
 NUMBERS = some.floats(allow_nan=False, allow_infinity=False)
@@ -50,6 +50,7 @@ def reports(draw):
         assurance=draw(some.sampled_from(body.ASSURANCES)),
         kind=draw(some.sampled_from(body.KINDS)),
         subject=draw(some.none() | NAMES),
+        pending=draw(some.none() | some.builds(Pending, some.integers(0, 9), not_before_s=some.none() | NUMBERS)),
     )
 
 

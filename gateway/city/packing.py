@@ -1,0 +1,34 @@
+"""How much of a line goes into its next message: as many records as fit, of one assurance, suspects apart."""
+
+from __future__ import annotations
+
+import itertools
+
+from gateway.city.lines import Line
+from gateway.senml import Content, Pack, PackError, PackWriter
+
+
+def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int) -> tuple[Pack, int]:
+    """The message that the line sends next, and how many of its first records it holds.
+
+    most_bytes  by Pack.size_bytes; a first record that is larger goes alone all the same
+    Raises      PackError if the first record goes into no message
+    """
+    first = line.waiting[0]
+    writer = PackWriter(first.report, lane=line.lane, content=content, most_bytes=most_bytes)
+    writer.add(first.report)
+    tries = line.tries.get(first.id, 0) if line.tries else 0
+    # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
+    most_records = min(most_records, (most_records, line.piece, 1)[tries])
+    count = 1
+    assurance = first.report.assurance
+    for stored in itertools.islice(line.waiting, 1, most_records):
+        if stored.report.assurance != assurance or (line.tries and line.tries.get(stored.id, 0) != tries):
+            break
+        try:
+            if not writer.add(stored.report):
+                break
+        except PackError:
+            break
+        count += 1
+    return writer.pack(), count

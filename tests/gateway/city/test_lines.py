@@ -1,0 +1,108 @@
+"""Lines: of each node, class and lane one pack on its way, in order, whatever comes when. No clock, no I/O."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.city.lines import GROUPS, LIVE, LIVE_ALARMS, OWED, OWED_ALARMS, RANKS, Lines, ranks_of
+from gateway.outbox import Batch, Stored
+from gateway.reading import STREAMS
+from tests.gateway.city.street import made
+
+TELEMETRY = STREAMS.index("telemetry")
+
+
+def batch(nodes, first=0, *, lane="live", stream=TELEMETRY):
+    records = tuple(Stored(first + at, made(node, first + at)) for at, node in enumerate(nodes))
+    return Batch(city="city", stream=stream, lane=lane, records=records)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.lists(st.sampled_from("abc"), min_size=1, max_size=5)),
+        st.tuples(st.just("start"), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["accept", "refuse"]), st.integers(0, 5)),
+        st.tuples(st.just("wait"), st.integers(0, 3)),
+    ),
+    max_size=80,
+)
+
+
+@given(STEPS)
+@settings(max_examples=300, deadline=None)
+def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(steps):
+    lines, now_s, stored, under_way, accepted = Lines(), 0.0, 0, [], {}
+    rank = RANKS.index((LIVE, TELEMETRY))
+
+    def start(most):
+        line = lines.first(rank)
+        if line is not None:
+            under_way.append((line, lines.start(line, min(most, len(line.waiting)))))
+
+    def accept(line, records):
+        accepted.setdefault(line.node, []).extend(one.id for one in records)
+        lines.finish(line, len(records))
+
+    for step, value in steps:
+        if step == "add":
+            lines.add(batch(value, stored), now_s)
+            stored += len(value)
+        elif step == "start":
+            start(value)
+        elif step == "wait":
+            now_s += value
+            lines.release(now_s)
+        elif under_way:
+            line, records = under_way.pop(value % len(under_way))
+            if step == "accept":
+                accept(line, records)
+            else:
+                lines.put_back(line, records, until_s=now_s + value)
+        assert len({line.node for line, _ in under_way}) == len(under_way)
+    while under_way:
+        accept(*under_way.pop())
+    lines.release(now_s + 10)
+    while lines.first(rank) is not None:
+        start(2)
+        accept(*under_way.pop())
+    assert sorted(one for ids in accepted.values() for one in ids) == list(range(stored))
+    assert all(ids == sorted(ids) for ids in accepted.values())
+    assert lines.is_empty
+
+
+def test_nodes_take_turns():
+    lines = Lines()
+    lines.add(batch("aaaabc"), 0.0)
+    rank = RANKS.index((LIVE, TELEMETRY))
+    seen = []
+    while (line := lines.first(rank)) is not None:
+        lines.start(line, 1)
+        seen.append(line.node)
+        lines.finish(line, 1)
+    assert seen == ["a", "b", "c", "a", "a", "a"]
+
+
+def test_behind_a_refused_record_few_are_kept_and_the_rest_is_marked_to_be_read_anew():
+    lines = Lines()
+    lines.add(batch("a" * 10), 0.0)
+    line = lines.first(RANKS.index((LIVE, TELEMETRY)))
+    records = lines.start(line, 10)
+    lines.trouble(line, "not_authorised", 0.0)
+    line.retries = 1
+    lines.put_back(line, records, until_s=5.0)
+    lines.add(batch("a" * 1_000 + "b", 10), 1.0)
+    assert lines.held[LIVE] == len(line.waiting) + 1 < 100
+    assert line.has_skipped
+    assert lines.skipped + lines.held[LIVE] == 1_011
+    assert [one.id for one in line.waiting] == list(range(len(line.waiting)))
+    assert [one.node for one in lines.troubled()] == ["a"]
+
+
+def test_alarms_are_ahead_of_live_and_live_ahead_of_the_backlog_by_class():
+    order = [(GROUPS[group][0], STREAMS[stream]) for group, stream in (RANKS[rank] for rank in ranks_of(range(4)))]
+    assert order == [
+        ("live", "alarm"),
+        ("backlog", "alarm"),
+        *(("live", name) for name in ("event", "telemetry", "bulk")),
+        *(("backlog", name) for name in ("event", "telemetry", "bulk")),
+    ]
+    assert ranks_of((LIVE_ALARMS, OWED_ALARMS, OWED, LIVE))[2:5] == ranks_of((OWED,))
