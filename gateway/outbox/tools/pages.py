@@ -1,0 +1,150 @@
+"""Looks for damage in the files of a record log: every page, every entry, every record. Changes nothing, prints nothing.
+
+Goes in: a log as `look` found it. Comes out: one Damage per place, with the ordinals of the records that are lost there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gateway.outbox import page as pages
+from gateway.outbox.log import Leaf, Log
+from gateway.outbox.page import ENTRY_BYTES, HEAD_BYTES, MOVED, PAGE, RECORD, STREAM_COUNT, Header
+from gateway.outbox.reader import read_report
+from gateway.outbox.segment import FIRST, Segment
+
+_MENDED = "one flipped bit; it is put right whenever it is read, nothing is lost"
+
+
+@dataclass(kw_only=True)
+class Damage:
+    """One damaged place.
+
+    page    in the segment; None: the file as a whole
+    offset  of the first wrong byte in the file
+    lost    ordinals of lost records by stream, whether anybody waits for them or not
+    """
+
+    file: str
+    page: int | None
+    offset: int
+    what: str
+    segment: int = 0
+    lost: list[set[int]] = field(default_factory=lambda: [set() for _ in range(STREAM_COUNT)])
+
+
+def damage_of(log: Log) -> Iterator[Damage]:
+    """All damage, in the order of the log. Segments that a running gateway has given back meanwhile are passed over."""
+    for at, segment in enumerate(list(log.segments)):
+        after = log.segments[at + 1] if at + 1 < len(log.segments) else None
+        found = list(_segment_damage(log, segment, after))
+        if found and segment.path.name in log.files.names(log.folder):
+            yield from found
+
+
+def _segment_damage(log: Log, segment: Segment, after: Segment | None) -> Iterator[Damage]:
+    yield from _cover_damage(log, segment, 0, "the header; what it said is taken from the segments beside it")
+    ends = after.firsts if after and after.previous == segment.number else segment.ends
+    yield from _Walk(log, segment).damage(ends)
+    raw = log.files.read(segment.fd, PAGE, (segment.pages - 1) * PAGE)
+    if segment.is_sealed or (after is not None and raw.strip(b"\0")):
+        yield from _cover_damage(log, segment, segment.pages - 1, "the index; a start reads the whole file instead")
+
+
+def _cover_damage(log: Log, segment: Segment, number: int, what: str) -> Iterator[Damage]:
+    """Of header or footer."""
+    raw = log.files.read(segment.fd, PAGE, number * PAGE)
+    mended = pages.put_right(raw, segment.seed)
+    if mended is None:
+        yield _damage(segment, number, 0, f"{what}; no record is lost by this")
+    elif mended is not raw:
+        yield _damage(segment, number, _first_difference(raw, mended), _MENDED)
+
+
+def _damage(segment: Segment, number: int, offset: int, what: str) -> Damage:
+    return Damage(
+        file=segment.path.name, page=number, offset=number * PAGE + offset, what=what, segment=segment.number
+    )
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    return next(at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+
+
+class _Walk:
+    """From page to page of one segment, knowing which ordinals must come next."""
+
+    def __init__(self, log: Log, segment: Segment) -> None:
+        self._log = log
+        self._segment = segment
+        self._next = list(segment.firsts)
+        self._headless: list[tuple[Damage, Leaf]] = []  # pages of which nobody knows yet how much they held
+
+    def damage(self, ends: Sequence[int]) -> Iterator[Damage]:
+        """`ends`: where the next segment begins, or this one ends."""
+        for number in range(FIRST, self._segment.end):
+            yield from self._page(number)
+        yield from self._settle_headless(ends)
+
+    def _page(self, number: int) -> Iterator[Damage]:
+        raw = self._log.files.read(self._segment.fd, PAGE, number * PAGE)
+        verified = pages.verified(raw, self._segment.seed)
+        leaf = self._log.page(self._segment, number)
+        if leaf is None:
+            return
+        header = leaf.header if verified is not None else pages.header_alone(raw, self._segment.seed)
+        if header is None:
+            found = _damage(self._segment, number, 0, "the whole page")
+            self._headless.append((found, leaf))
+            return
+        yield from self._settle_headless(header.firsts)
+        if verified is None:
+            found = _damage(self._segment, number, _first_gap(leaf, header), "part of the page")
+            _add_lost(found, leaf, header.firsts, header.counts)
+            yield found
+        else:
+            if verified is not raw:
+                yield _damage(self._segment, number, _first_difference(raw, verified), _MENDED)
+            yield from self._unreadable(number, leaf, header)
+        self._next = [first + count for first, count in zip(header.firsts, header.counts, strict=True)]
+
+    def _unreadable(self, number: int, leaf: Leaf, header: Header) -> Iterator[Damage]:
+        """Records of a whole page that make no sense, or whose beginning was on a damaged page."""
+        found = _damage(self._segment, number, HEAD_BYTES, "records whose parts are on a damaged page, or make no sense")
+        _add_lost(found, leaf, header.firsts, header.counts)
+        if any(found.lost):
+            yield found
+
+    def _settle_headless(self, firsts: Sequence[int]) -> Iterator[Damage]:
+        """What lies between the last page that could be read and this one was on the pages between them."""
+        if not self._headless:
+            return
+        counts = [max(0, first - own) for first, own in zip(firsts, self._next, strict=True)]
+        for found, _ in self._headless[:-1]:
+            found.what += "; what was on it is counted at the next damaged page"
+            yield found
+        found, leaf = self._headless[-1]
+        _add_lost(found, leaf, self._next, counts)
+        self._headless.clear()
+        yield found
+
+
+def _first_gap(leaf: Leaf, header: Header) -> int:
+    """Where in a damaged page the entries that verify leave a hole; its end if it is behind them."""
+    at = HEAD_BYTES
+    for _, _, _, start, end in sorted(leaf.entries, key=lambda entry: entry[3]):
+        if start - ENTRY_BYTES > at:
+            break
+        at = end
+    return min(at, header.end or PAGE)
+
+
+def _add_lost(found: Damage, leaf: Leaf, firsts: Sequence[int], counts: Sequence[int]) -> None:
+    for stream in range(STREAM_COUNT):
+        wanted = set(range(firsts[stream], firsts[stream] + counts[stream]))
+        for kind, slot, data, start, end in leaf.entries:
+            if kind & RECORD and not kind & MOVED and kind & 3 == stream:
+                if read_report(kind, data, start, end, leaf.names) is not None:
+                    wanted.discard(firsts[stream] + slot)
+        found.lost[stream] |= wanted
