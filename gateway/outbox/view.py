@@ -84,7 +84,9 @@ def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
         checkpoint.backup(db)
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > FORMAT:
-        raise StoreNewer(f"{data_dir} holds a store of format {found}, this lamppost knows up to {FORMAT}; update lamppost")
+        raise StoreNewer(
+            f"{data_dir} holds a store of format {found}, this lamppost knows up to {FORMAT}; update lamppost"
+        )
     if found < FORMAT:
         raise StoreError(f"{data_dir} holds the store of an older version; start the gateway once, it carries it over")
     row = db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()

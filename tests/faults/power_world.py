@@ -155,7 +155,9 @@ class World:
         chance = self.chance
         if chance.random() < 0.5:
             at = [chance.randint(1, 40) for _ in range(chance.randint(1, 4))]
-            self.power.spoil({step + more: chance.choice(_ERRNOS) for step in at for more in range(chance.choice((1, 1, 3)))})
+            self.power.spoil(
+                {step + more: chance.choice(_ERRNOS) for step in at for more in range(chance.choice((1, 1, 3)))}
+            )
 
     def _cut(self) -> None:
         self.count.cuts += 1

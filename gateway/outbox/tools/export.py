@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as", dest="form", choices=("jsonl", "cbor"), default="jsonl", help="how (default: jsonl)")
     parser.add_argument("--city", metavar="NAME", help="only what this platform still waits for")
     parser.add_argument(
-        "--since", metavar="TIME", help='only what was stored since then: "2026-11-25T08:00" (UTC), or "90m", "36h", "7d" ago'
+        "--since",
+        metavar="TIME",
+        help='only what was stored since then: "2026-11-25T08:00" (UTC), or "90m", "36h", "7d" ago',
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
     parser.add_argument(
@@ -69,10 +71,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_format1(args: argparse.Namespace, data_dir: Path) -> int:
     if args.output is None or args.city or args.since:
-        raise ConfigError("--format", 1, "needs --output FILE, and goes without --city and --since: it is the whole store")
+        raise ConfigError(
+            "--format", 1, "needs --output FILE, and goes without --city and --since: it is the whole store"
+        )
     with look(data_dir) as view:
         records, unreadable = format1.export(view, args.output)
-    print(f"Put {args.output} as lamppost.db into an empty data_dir, with the folder nodes and floors.json of {data_dir}.")
+    print(
+        f"Put {args.output} as lamppost.db into an empty data_dir, with the folder nodes and floors.json of {data_dir}."
+    )
     print("What this gateway stores or delivers from now on is not in it: stop it first.")
     return _say(records, unreadable)
 
@@ -122,7 +128,9 @@ def waiting(view: View, city: str | None, stream: int, within: Run | None = None
     """Ordinals that `city`, or anybody, still waits for. Raises StoreError for a platform that there is not."""
     ledger = view.ledger
     if city is not None and city not in ledger.cities:
-        raise StoreError(f"there is no platform {city!r} in this store; there are: {', '.join(ledger.cities) or 'none'}")
+        raise StoreError(
+            f"there is no platform {city!r} in this store; there are: {', '.join(ledger.cities) or 'none'}"
+        )
     done = ledger.gone[stream] if city is None else ledger.settled[city, stream]
     first, end = within or (0, ledger.ends[stream])
     return done.missing(first, end)

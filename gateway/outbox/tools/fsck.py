@@ -91,7 +91,9 @@ def _check_log_alone(data_dir: Path, error: StoreError) -> tuple[list[dict[str, 
             found = [_as_row(damage, None) for damage in damage_of(log)]
             return [_of_database(str(error)), *found], _read(log)
         except OSError as trouble:
-            raise StoreError(f"{log.folder} cannot be read ({trouble}); check the disk and who may read there") from None
+            raise StoreError(
+                f"{log.folder} cannot be read ({trouble}); check the disk and who may read there"
+            ) from None
 
 
 def _of_database(what: str) -> dict[str, Any]:

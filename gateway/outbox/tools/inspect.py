@@ -126,7 +126,9 @@ def _print(found: dict[str, Any]) -> None:
             f" a start reads {found['pages_after_checkpoint']} pages after it"
         )
     print("\nClasses")
-    rows = [(one["class"], one["records"], as_size(one["bytes"]), as_time(one["oldest_at_s"])) for one in found["classes"]]
+    rows = [
+        (one["class"], one["records"], as_size(one["bytes"]), as_time(one["oldest_at_s"])) for one in found["classes"]
+    ]
     print_table(("class", "stored", "size", "oldest"), rows)
     print("\nCursors (ordinals count the records of a class from 0 on)")
     print_table(

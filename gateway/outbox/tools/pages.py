@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway.outbox import page as pages
+from gateway.outbox.entries import Moved
 from gateway.outbox.log import Leaf, Log
 from gateway.outbox.page import ENTRY_BYTES, HEAD_BYTES, MOVED, PAGE, RECORD, STREAM_COUNT, Header
-from gateway.outbox.reader import read_report
+from gateway.outbox.reader import Reader, read_report
 from gateway.outbox.segment import FIRST, Segment
 
 _MENDED = "one flipped bit; it is put right whenever it is read, nothing is lost"
@@ -63,9 +64,7 @@ def _cover_damage(log: Log, segment: Segment, number: int, what: str) -> Iterato
 
 
 def _damage(segment: Segment, number: int, offset: int, what: str) -> Damage:
-    return Damage(
-        file=segment.path.name, page=number, offset=number * PAGE + offset, what=what, segment=segment.number
-    )
+    return Damage(file=segment.path.name, page=number, offset=number * PAGE + offset, what=what, segment=segment.number)
 
 
 def _first_difference(one: bytes, other: bytes) -> int:
@@ -78,8 +77,9 @@ class _Walk:
     def __init__(self, log: Log, segment: Segment) -> None:
         self._log = log
         self._segment = segment
+        self._reader = Reader(log, Moved())
         self._next = list(segment.firsts)
-        self._headless: list[tuple[Damage, Leaf]] = []  # pages of which nobody knows yet how much they held
+        self._headless: list[Damage] = []  # pages of which nobody knows yet how much they held
 
     def damage(self, ends: Sequence[int]) -> Iterator[Damage]:
         """`ends`: where the next segment begins, or this one ends."""
@@ -95,13 +95,12 @@ class _Walk:
             return
         header = leaf.header if verified is not None else pages.header_alone(raw, self._segment.seed)
         if header is None:
-            found = _damage(self._segment, number, 0, "the whole page")
-            self._headless.append((found, leaf))
+            self._headless.append(_damage(self._segment, number, 0, "the whole page"))
             return
         yield from self._settle_headless(header.firsts)
         if verified is None:
             found = _damage(self._segment, number, _first_gap(leaf, header), "part of the page")
-            _add_lost(found, leaf, header.firsts, header.counts)
+            self._add_lost(found, header.firsts, header.counts)
             yield found
         else:
             if verified is not raw:
@@ -111,8 +110,17 @@ class _Walk:
 
     def _unreadable(self, number: int, leaf: Leaf, header: Header) -> Iterator[Damage]:
         """Records of a whole page that make no sense, or whose beginning was on a damaged page."""
-        found = _damage(self._segment, number, HEAD_BYTES, "records whose parts are on a damaged page, or make no sense")
-        _add_lost(found, leaf, header.firsts, header.counts)
+        found = _damage(
+            self._segment, number, HEAD_BYTES, "records whose parts are on a damaged page, or make no sense"
+        )
+        records = 0
+        for kind, slot, data, start, end in leaf.entries:
+            if kind & RECORD and not kind & MOVED:
+                records += 1
+                if read_report(kind, data, start, end, leaf.names) is None:
+                    found.lost[kind & 3].add(header.firsts[kind & 3] + slot)
+        if records < sum(header.counts):
+            self._add_lost(found, header.firsts, header.counts)
         if any(found.lost):
             yield found
 
@@ -121,13 +129,18 @@ class _Walk:
         if not self._headless:
             return
         counts = [max(0, first - own) for first, own in zip(firsts, self._next, strict=True)]
-        for found, _ in self._headless[:-1]:
+        *earlier, last = self._headless
+        for found in earlier:
             found.what += "; what was on it is counted at the next damaged page"
-            yield found
-        found, leaf = self._headless[-1]
-        _add_lost(found, leaf, self._next, counts)
+        self._add_lost(last, self._next, counts)
+        yield from self._headless
         self._headless.clear()
-        yield found
+
+    def _add_lost(self, found: Damage, firsts: Sequence[int], counts: Sequence[int]) -> None:
+        """Ask the gateway's own reader, which finds what can be read on a page without a header too."""
+        for stream, (first, count) in enumerate(zip(firsts, counts, strict=True)):
+            _, unreadable = self._reader.read(stream, [(first, first + count)], most=count + 1)
+            found.lost[stream].update(ordinal for a, b in unreadable for ordinal in range(a, b))
 
 
 def _first_gap(leaf: Leaf, header: Header) -> int:
@@ -138,13 +151,3 @@ def _first_gap(leaf: Leaf, header: Header) -> int:
             break
         at = end
     return min(at, header.end or PAGE)
-
-
-def _add_lost(found: Damage, leaf: Leaf, firsts: Sequence[int], counts: Sequence[int]) -> None:
-    for stream in range(STREAM_COUNT):
-        wanted = set(range(firsts[stream], firsts[stream] + counts[stream]))
-        for kind, slot, data, start, end in leaf.entries:
-            if kind & RECORD and not kind & MOVED and kind & 3 == stream:
-                if read_report(kind, data, start, end, leaf.names) is not None:
-                    wanted.discard(firsts[stream] + slot)
-        found.lost[stream] |= wanted

@@ -49,7 +49,10 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     lines = [list(head), *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     for line in lines:
-        cells = [line[0].ljust(widths[0]), *[cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]]
+        cells = [
+            line[0].ljust(widths[0]),
+            *[cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)],
+        ]
         print("  ".join(cells).rstrip())
 
 
