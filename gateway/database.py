@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from gateway import checkpoint
 from gateway.store_errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreNewer, translated
 from gateway.tables import FORMAT, TABLES
 
@@ -134,6 +135,8 @@ class Database:
             verdict = self.writer.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise StoreDamaged(f"the database is damaged ({verdict})")
+        if not self.is_old:
+            checkpoint.read(self.writer)
 
     def _disconnect(self) -> None:
         while self._connections:

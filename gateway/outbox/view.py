@@ -5,13 +5,13 @@ The database alone is as old as the last checkpoint, so a copy of it in memory i
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway import checkpoint
 from gateway.database import read_only
 from gateway.outbox.batch import Backlog
 from gateway.outbox.entries import State, recall, replay
@@ -80,8 +80,8 @@ def _open(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
 
 
 def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
-    with closing(read_only(data_dir)) as checkpoint:
-        checkpoint.backup(db)
+    with closing(read_only(data_dir)) as source:
+        source.backup(db)
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > FORMAT:
         raise StoreNewer(
@@ -89,8 +89,7 @@ def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
         )
     if found < FORMAT:
         raise StoreError(f"{data_dir} holds the store of an older version; start the gateway once, it carries it over")
-    row = db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()
-    saved = json.loads(row[0]) if row else None
+    saved = checkpoint.read(db)
     state = State()
     if saved:
         state.ledger = Ledger.from_json(saved["ledger"])

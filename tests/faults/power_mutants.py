@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.numbering import Numbering
 from gateway.outbox.entries import Transaction
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.queue import Outbox
-from gateway.numbering import Numbering
 from gateway.store import Store
 from gateway.vault import Vault
 from tests.faults.power_disk import PowerDisk

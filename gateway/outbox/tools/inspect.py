@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from gateway import checkpoint
 from gateway.outbox.ranges import Ranges
 from gateway.outbox.segment import Segment
-from gateway.outbox.tools.place import add_json_argument, add_place_arguments, as_size, as_time, data_dir_of
-from gateway.outbox.tools.place import print_json, print_table
+from gateway.outbox.tools.place import (
+    add_json_argument,
+    add_place_arguments,
+    as_size,
+    as_time,
+    data_dir_of,
+    print_json,
+    print_table,
+)
 from gateway.outbox.view import View, look
 from gateway.reading import STREAMS
 
 _EVERY = range(len(STREAMS))
+_CURSOR = ("platform", "class", "done_below", "done_above_in_runs", "waiting")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,15 +42,15 @@ def run(args: argparse.Namespace) -> int:
 def inspect(data_dir: Path, view: View) -> dict[str, Any]:
     """All of it as plain values; times in UTC seconds, sizes in bytes."""
     names = view.log.files.names(view.log.folder) if view.log.folder.is_dir() else []
-    end, checkpoint = view.log.position, _checkpoint(view)
+    end, covered = view.log.position, _checkpoint(view)
     return {
         "data_dir": str(data_dir),
         "log_bytes": view.log.bytes_on_disk,
         "spare_files": sum(name.startswith("spare-") for name in names),
         "database_bytes": sum(path.stat().st_size for path in data_dir.glob("lamppost.db*") if path.is_file()),
         "end": end._asdict(),
-        "checkpoint": checkpoint,
-        "pages_after_checkpoint": _pages_after(view, checkpoint),
+        "checkpoint": covered,
+        "pages_after_checkpoint": _pages_after(view, covered),
         "segments": [_segment(one, view) for one in view.log.segments],
         "classes": [_class(stream, view) for stream in _EVERY],
         "cursors": [_cursor(city, stream, view) for city in view.ledger.cities for stream in _EVERY],
@@ -50,18 +58,18 @@ def inspect(data_dir: Path, view: View) -> dict[str, Any]:
 
 
 def _checkpoint(view: View) -> dict[str, int] | None:
-    row = view.db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()
-    if row is None:
+    saved = checkpoint.read(view.db)
+    if saved is None:
         return None
-    segment, page, commit = json.loads(row[0])["position"]
+    segment, page, commit = saved["position"]
     return {"segment": segment, "page": page, "commit": commit}
 
 
-def _pages_after(view: View, checkpoint: dict[str, int] | None) -> int:
-    if checkpoint is None:
+def _pages_after(view: View, covered: dict[str, int] | None) -> int:
+    if covered is None:
         return sum(segment.end - 1 for segment in view.log.segments)
-    newer = [segment for segment in view.log.segments if segment.number >= checkpoint["segment"]]
-    return sum(one.end - (checkpoint["page"] if one.number == checkpoint["segment"] else 1) for one in newer)
+    newer = [segment for segment in view.log.segments if segment.number >= covered["segment"]]
+    return sum(one.end - (covered["page"] if one.number == covered["segment"] else 1) for one in newer)
 
 
 def _segment(segment: Segment, view: View) -> dict[str, Any]:
@@ -111,18 +119,18 @@ def _oldest(stream: int, done: Ranges, view: View) -> float | None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    end, checkpoint = found["end"], found["checkpoint"]
+    end, covered = found["end"], found["checkpoint"]
     print(f"Store in {found['data_dir']}")
     print(
-        f"  log {as_size(found['log_bytes'])} in {len(found['segments'])} segments, {found['spare_files']} spare files; "
-        f"database {as_size(found['database_bytes'])}"
+        f"  log {as_size(found['log_bytes'])} in {len(found['segments'])} segments, {found['spare_files']} spare files;"
+        f" database {as_size(found['database_bytes'])}"
     )
     print(f"  the log ends in segment {end['segment']}, page {end['page']}, commit {end['commit']}")
-    if checkpoint is None:
+    if covered is None:
         print("  there is no checkpoint yet; a start reads the whole log")
     else:
         print(
-            f"  checkpoint at segment {checkpoint['segment']}, page {checkpoint['page']}, commit {checkpoint['commit']};"
+            f"  checkpoint at segment {covered['segment']}, page {covered['page']}, commit {covered['commit']};"
             f" a start reads {found['pages_after_checkpoint']} pages after it"
         )
     print("\nClasses")
@@ -133,11 +141,7 @@ def _print(found: dict[str, Any]) -> None:
     print("\nCursors (ordinals count the records of a class from 0 on)")
     print_table(
         ("platform", "class", "done below", "runs done above", "waiting", "oldest waiting"),
-        [
-            (one["platform"], one["class"], one["done_below"], one["done_above_in_runs"], one["waiting"])
-            + (as_time(one["oldest_at_s"]),)
-            for one in found["cursors"]
-        ],
+        [(*(one[name] for name in _CURSOR), as_time(one["oldest_at_s"])) for one in found["cursors"]],
     )
     print("\nSegments (records / still waiting, per class)")
     print_table(("file", "pages", "of", "full", *STREAMS), [_segment_row(one) for one in found["segments"]])

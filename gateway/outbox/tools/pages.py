@@ -1,6 +1,6 @@
-"""Looks for damage in the files of a record log: every page, every entry, every record. Changes nothing, prints nothing.
+"""Looks for damage in the files of a record log: every page, every entry, every record. Changes and prints nothing.
 
-Goes in: a log as `look` found it. Comes out: one Damage per place, with the ordinals of the records that are lost there.
+Goes in: a log as `look` found it. Comes out: one Damage per place, with the ordinals of what is lost there.
 """
 
 from __future__ import annotations

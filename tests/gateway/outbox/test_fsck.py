@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from gateway import checkpoint
 from gateway.outbox.page import ENTRY_BYTES, PAGE
 from gateway.outbox.tools.fsck import fsck
 from gateway.outbox.view import look
@@ -105,9 +106,9 @@ async def test_the_log_is_checked_without_its_database_too(data_dir, capsys):
 
 async def test_counters_that_do_not_add_up_are_damage(data_dir, capsys):
     with sqlite3.connect(data_dir / "lamppost.db") as db:
-        saved = json.loads(db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()[0])
+        saved = checkpoint.read(db)
         saved["ledger"]["counts"]["far"]["accepted"] += 1
-        db.execute("UPDATE meta SET value = ? WHERE key = 'checkpoint'", (json.dumps(saved),))
+        checkpoint.save(db, saved)
     db.close()
     assert outbox("fsck", data_dir) == 1
     assert "the counters of platform far do not add up" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import sqlite3
 import cbor2
 import pytest
 
+from gateway import checkpoint
 from gateway.outbox.tools.export import since
 from tests.gateway.cores import NOW_S, ManualTime, running_core
 from tests.gateway.outbox.stores import CITIES, made, make_store, outbox, put
@@ -37,9 +38,9 @@ async def test_audit_prints_promise_1_per_platform_and_ends_with_0(data_dir, cap
 )
 async def test_audit_ends_with_1_if_the_promise_does_not_hold(data_dir, capsys, change, words):
     with sqlite3.connect(data_dir / "lamppost.db") as db:
-        saved = json.loads(db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()[0])
+        saved = checkpoint.read(db)
         saved["ledger"]["counts"]["near"]["accepted"] += change
-        db.execute("UPDATE meta SET value = ? WHERE key = 'checkpoint'", (json.dumps(saved),))
+        checkpoint.save(db, saved)
     db.close()
     assert outbox("audit", data_dir) == 1
     assert f"near: {words}" in capsys.readouterr().out
