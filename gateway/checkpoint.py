@@ -30,7 +30,7 @@ def read(db: sqlite3.Connection) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(rows[0][0])
-        if "crc" not in found:
+        if "ledger" in found:
             return found  # of a store from before there was a checksum
         if zlib.crc32(found["content"].encode()) == found["crc"]:
             content: dict[str, Any] = json.loads(found["content"])

@@ -93,6 +93,10 @@ class Log:
                 self._next_number = max(self._next_number, int(name.removeprefix("spare-")) + 1)
             elif name.endswith(".seg"):
                 self._found(path, self.files.open(path))
+        if self.segments:
+            self._next_number = max(self._next_number, *(segment.number + 1 for segment in self.segments))
+        for stray in self._without_strays():
+            self._discard(stray.path)
         self._settle_ends()
 
     def look(self) -> None:
@@ -101,6 +105,7 @@ class Log:
             if name.endswith(".seg"):
                 with contextlib.suppress(FileNotFoundError):
                     self._found(self.folder / name, self.files.open_to_read(self.folder / name))
+        self._without_strays()
         self._settle_ends()
 
     def _found(self, path: Path, fd: int) -> None:
@@ -112,9 +117,30 @@ class Log:
         read_footer(self.files.read(fd, PAGE, segment_pages), segment)
         self.segments.append(segment)
 
+    def _without_strays(self) -> list[Segment]:
+        """Take out files that no commit went into as far as anybody was told, for what is in them never counted.
+
+        The log went on in a newer one from an older one; or a newest one lost its header, and with it the only commit.
+        """
+        self.segments.sort(key=lambda segment: segment.number)
+        known = [(segment.previous, segment.number) for segment in self.segments if segment.previous_end >= 0]
+        strays = [one for one in self.segments if any(low < one.number < high for low, high in known)]
+        for segment in reversed(self.segments):
+            if segment.previous_end >= 0 or segment.is_sealed or self._commits_in(segment) > 1:
+                break
+            strays.append(segment)
+        for stray in strays:
+            if stray in self.segments:
+                self.segments.remove(stray)
+                self.files.close(stray.fd)
+        return strays
+
+    def _commits_in(self, segment: Segment) -> int:
+        whole = (raw for _, raw in self._raw_pages(segment, segment.pages - 1) if pages.is_whole(raw, segment.seed))
+        return len({pages.header_of(raw).commit for raw in whole})
+
     def _settle_ends(self) -> None:
         """Scan what has no footer; the header of the next segment says what of it counts."""
-        self.segments.sort(key=lambda segment: segment.number)
         for at, segment in enumerate(self.segments):
             after = self.segments[at + 1] if at + 1 < len(self.segments) else None
             if segment.previous_end < 0:  # no header: it goes on where the one before ended
@@ -289,7 +315,11 @@ class Log:
         finally:
             self.files.close(fd)
         self.files.rename(new, path)
-        self.files.sync_dir(self.folder)
+        try:
+            self.files.sync_dir(self.folder)
+        except OSError:
+            self._discard(path)
+            raise
 
     def reserve(self) -> None:
         """Have spare files at hand when the disk gets full, so that deliveries can be noted then."""

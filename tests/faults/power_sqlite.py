@@ -1,4 +1,4 @@
-"""The same for SQLite's files, in this process: the file layer of unsynced.py with its notes in memory, and a switch."""
+"""The same for SQLite's files, in this process: the file layer of unsynced.py, its notes in memory, and a switch."""
 
 from __future__ import annotations
 

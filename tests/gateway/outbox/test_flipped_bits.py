@@ -34,7 +34,7 @@ def flip(path: Path, chance: random.Random, bits: int) -> None:
 
 
 async def after_a_start(data_dir: Path) -> tuple[set[int], int]:
-    """Which records of "n" the platform "far" gets, and how many are counted as damaged, with gap records that say so."""
+    """Which records of "n" the platform "far" gets, and how many are counted as damaged, and told in gap records."""
     async with running_core(data_dir, cities=CITIES, clock=ManualTime().clock) as core:
         got = await deliver_all(core, "far")
         rows = await core.outbox.audit()

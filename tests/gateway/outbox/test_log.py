@@ -316,3 +316,46 @@ def test_nothing_is_written_behind_the_end_that_a_footer_tells(tmp_path):
     log = opened(tmp_path)
     assert values(log) == (list(range(done + 3)), [])
     log.close()
+
+
+class FailingFolder(Files):
+    """Syncs neither its folder nor files, and removes nothing, while `fails`."""
+
+    fails = False
+
+    def sync_dir(self, folder):
+        if self.fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().sync_dir(folder)
+
+    def unlink(self, path):
+        if self.fails:
+            raise OSError(errno.EIO, "Input/output error")
+        super().unlink(path)
+
+    def sync(self, fd):
+        super().sync(fd)
+        if self.fails and self.size(fd) == SEGMENT and any(self.read(fd, PAGE, 0)):
+            raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_file_of_a_failed_commit_that_could_not_be_removed_never_counts(tmp_path, is_used):
+    disk = FailingFolder()
+    log = opened(tmp_path, disk)
+    commit(log, 0, 1)
+    disk.fails = True
+    with pytest.raises(OSError, match="Input"):
+        commit(log, 2, 3)  # may be on the disk
+    if is_used:
+        disk.sync_dir = lambda folder: None
+    with pytest.raises(OSError, match="Input|No space"):
+        commit(log, 2, 3)  # leaves a second file, empty or with this in it
+    disk.fails = False
+    commit(log, 4)
+    commit(log, 5)
+    for _ in range(2):
+        assert values(log) == ([0, 1, 4, 5], [])
+        log.close()
+        log = opened(tmp_path)
+    log.close()
