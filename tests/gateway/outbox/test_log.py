@@ -349,7 +349,7 @@ def test_a_file_of_a_failed_commit_that_could_not_be_removed_never_counts(tmp_pa
         commit(log, 2, 3)  # may be on the disk
     if is_used:
         disk.sync_dir = lambda folder: None
-    with pytest.raises(OSError, match="Input|No space"):
+    with pytest.raises(OSError, match=r"Input|No space"):
         commit(log, 2, 3)  # leaves a second file, empty or with this in it
     disk.fails = False
     commit(log, 4)
