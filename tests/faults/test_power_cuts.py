@@ -3,6 +3,7 @@
 The store is the shipped one; what is simulated lies below gateway.outbox.files and below SQLite's file layer.
 """
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,6 +15,12 @@ from tests.faults.power_mutants import MUTANTS
 from tests.faults.power_world import Count, World
 
 _CUTS_PER_DISK = 20
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """The store complains of its disk, thousands of times."""
+    caplog.set_level(logging.CRITICAL)
 
 
 async def cut(folder: Path, *, cuts: int, seed: int, prepare: Callable[[World], None] | None = None) -> Count:
