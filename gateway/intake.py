@@ -134,12 +134,17 @@ class Intake:
             return self._not_stored(error)
         return self._acknowledge(taken)
 
-    async def submit_batch(self, messages: Sequence[Message]) -> list[Verdict]:
-        """Take messages that came together, in their order. Returns after the commit, one verdict each."""
+    async def submit_batch(self, messages: Sequence[Message], *, within_s: float | None = None) -> list[Verdict]:
+        """Take messages that came together, in their order. Returns after the commit, one verdict each.
+
+        within_s  the longest that they wait for company; None: as the rate of arrivals allows
+        """
         self._counters.add("senml_messages", len(messages))
         try:
             taken = await self._store.write(
-                lambda tx: [self._devices.take(tx, message) for message in messages], weight=len(messages)
+                lambda tx: [self._devices.take(tx, message) for message in messages],
+                within_s=within_s,
+                weight=len(messages),
             )
         except StoreError as error:
             return [self._not_stored(error) for _ in messages]
