@@ -147,6 +147,7 @@ class Core:
             put_own=self._put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
+            must_react=lambda: self.edge.must_react,
             utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
         self.store.on_commit(self._note_committed)
