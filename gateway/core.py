@@ -72,7 +72,7 @@ class Core:
         self.store = store
         self.clock = clock
         self.counters = Counters()
-        self.nodes = Nodes(data_dir / _NODES_DIR)
+        self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
         self.roots = Roots()
         self.floors = Floors(data_dir)
@@ -147,6 +147,7 @@ class Core:
             put_own=self._put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
+            must_react=lambda: self.edge.must_react,
             utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
         self.store.on_commit(self._note_committed)
@@ -220,7 +221,9 @@ class Core:
 
     def is_admitted(self, node: str) -> bool:
         """Whether what is said in this name is still taken: an id that we would have to have enrolled is."""
-        return node in self.nodes.by_id or not is_node_id(node)
+        if node in self.nodes.by_id or not is_node_id(node):
+            return True
+        return self.trust.admission.of_device(node) is not None
 
     def edge_warnings(self) -> list[str]:
         """Names of groups that the settings use and nobody has made."""

@@ -26,6 +26,7 @@ __all__ = ["Intake", "Message", "Uplink", "Verdict"]
 log = logging.getLogger(__name__)
 
 _WITHIN_S = {"lora": 0.5}  # the answer's moment is 2 s after the frame
+_REACT_S = 0.02  # a rule acts on what is stored: its alarm must not wait for company
 _NODE_WAITS_S = 0.1  # on any other bearer a node sends its next frame when this one is answered
 PutOwn = Callable[[Transaction, Sequence[Reading], str, float | None], str]
 
@@ -76,9 +77,15 @@ class Intake:
         put_own: PutOwn,
         counters: Counters,
         utc_s: Callable[[], int | None],
+        must_react: Callable[[], bool] = lambda: False,
         note_refusal: Callable[[str, str | None], None] = lambda reason, who: None,
     ) -> None:
-        """`utc_s`: seconds since 1970, None while the clock is not trusted."""
+        """What is asked of others.
+
+        utc_s       seconds since 1970, None while the clock is not trusted
+        must_react  whether a rule acts on the spot on what is stored
+        """
+        self._must_react = must_react
         self._note_refusal = note_refusal
         self._store = store
         self._joins = joins
@@ -99,7 +106,7 @@ class Intake:
             taken = await self._store.write(
                 lambda tx: self._uplinks.take(tx, uplink),
                 urgent=urgent,
-                within_s=_WITHIN_S.get(uplink.bearer, _NODE_WAITS_S),
+                within_s=self._within_s(_WITHIN_S.get(uplink.bearer, _NODE_WAITS_S)),
             )
         except StoreError as error:
             return self._not_stored(error)
@@ -129,17 +136,22 @@ class Intake:
         """Take one message of a third-party device. Returns after the commit."""
         self._counters.add("senml_messages")
         try:
-            taken = await self._store.write(lambda tx: self._devices.take(tx, message))
+            taken = await self._store.write(lambda tx: self._devices.take(tx, message), within_s=self._within_s(None))
         except StoreError as error:
             return self._not_stored(error)
         return self._acknowledge(taken)
 
-    async def submit_batch(self, messages: Sequence[Message]) -> list[Verdict]:
-        """Take messages that came together, in their order. Returns after the commit, one verdict each."""
+    async def submit_batch(self, messages: Sequence[Message], *, within_s: float | None = None) -> list[Verdict]:
+        """Take messages that came together, in their order. Returns after the commit, one verdict each.
+
+        within_s  the longest that they wait for company; None: as the rate of arrivals allows
+        """
         self._counters.add("senml_messages", len(messages))
         try:
             taken = await self._store.write(
-                lambda tx: [self._devices.take(tx, message) for message in messages], weight=len(messages)
+                lambda tx: [self._devices.take(tx, message) for message in messages],
+                within_s=self._within_s(within_s),
+                weight=len(messages),
             )
         except StoreError as error:
             return [self._not_stored(error) for _ in messages]
@@ -150,8 +162,16 @@ class Intake:
     ) -> str:
         """Store readings of the gateway's own sensors. Returns their record id. Raises StoreError."""
         return await self._store.write(
-            lambda tx: self._put_own(tx, readings, kind, measured_at_s), urgent=kind == "alarm"
+            lambda tx: self._put_own(tx, readings, kind, measured_at_s),
+            urgent=kind == "alarm",
+            within_s=self._within_s(None),
         )
+
+    def _within_s(self, longest_s: float | None) -> float | None:
+        """How long a submission may wait for company at most, None as the rate allows."""
+        if not self._must_react():
+            return longest_s
+        return _REACT_S if longest_s is None else min(longest_s, _REACT_S)
 
     def _acknowledge(self, taken: Taken) -> Verdict:
         """After the commit: seal the ack, which the node will trust."""

@@ -24,6 +24,7 @@ from gateway.identity.names import compressed
 from gateway.identity.nodes import Node
 from gateway.reading import Reading, Report
 from gateway.registry import opening
+from gateway.registry.fold import Identity
 from gateway.registry.keeper import Keeper
 from gateway.registry.registry import Registry
 
@@ -43,6 +44,7 @@ REFUSALS = (
 )
 _MOST_EPOCHS = 100_000
 _METHOD_OF_ASSURANCE = {"mtls": "mtls", "password": "password", "none": "none"}
+_POINT_LEN = 33  # compressed, P-256: what a node can join with
 CertificateDevices = Callable[[bytes, str], tuple[frozenset[str], str | None]]
 
 
@@ -64,6 +66,16 @@ class Trust:
     def without_registry(cls, clock: ClockTrust) -> Trust:
         """Refuses nobody, and writes nothing down."""
         return cls(None, AuditLog(Path(), actor=""), clock)
+
+    def nodes_at(self, address: int) -> list[Node]:
+        """The registry's nodes with this short address: by their public keys, so they have to join."""
+        return [_as_node(one) for one in self.admission.at_address(address) if len(one.point) == _POINT_LEN]
+
+    def nodes_with(self, kid: bytes) -> list[Node]:
+        """The registry's nodes that may join under this kid."""
+        method = self.admission.methods.get("edhoc")
+        found = method.candidates(kid) if method is not None else []
+        return [_as_node(one) for one in found if len(one.point) == _POINT_LEN]
 
     def may_speak(self, node: Node) -> str | None:
         """Why a node whose frame is its own is refused; None if it is not."""
@@ -160,3 +172,14 @@ def forward_to(core: Core) -> Callable[[Entry], Any] | None:
         await core.intake.submit_own(readings, kind="event", measured_at_s=float(entry.at_s))
 
     return forward
+
+
+def _as_node(one: Identity) -> Node:
+    return Node(
+        id=one.id,
+        address=one.address,
+        root_key=b"",
+        public_key=one.point,
+        epoch=max(one.epoch, 1),
+        alias=one.aliases.get("label"),
+    )

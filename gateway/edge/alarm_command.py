@@ -7,16 +7,15 @@ import getpass
 import json
 import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from gateway.config import add_config_argument, load
-from gateway.database import read_only
 from gateway.edge.acknowledgement import Acknowledgement, leave
 from gateway.edge.alarm import Alarm
 from gateway.errors import GatewayError
 from gateway.identity.nodes import Nodes
+from gateway.outbox.view import look
 from gateway.status import read_status
 from gateway.store_errors import translated
 
@@ -78,10 +77,10 @@ def raised(data_dir: Path) -> list[dict[str, Any]]:
     """The raised alarms of a gateway, running or not, as of its last commit. Raises StoreError."""
     nodes = Nodes(data_dir / "nodes")
     nodes.load()
-    with closing(read_only(data_dir)) as db:
+    with look(data_dir) as view:
         try:
             query = "SELECT owner, subject, state FROM edge_state WHERE kind = 'alarm' AND is_open = 1"
-            kept = db.execute(query).fetchall()
+            kept = view.db.execute(query).fetchall()
         except sqlite3.Error as error:
             raise translated(error) from None
     rows = []

@@ -1,4 +1,4 @@
-"""The enrolled nodes: one file each in data_dir/nodes, as `lamppost enrol` writes them.
+"""The enrolled nodes: one file each in data_dir/nodes, as `lamppost enrol` writes them, and those a registry knows.
 
 Goes in: a folder. Comes out: for a short address the nodes that may have it; addresses collide, the tag decides. Keys
 stay in memory and never enter a message.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,20 @@ class Node:
     enrolled_at_s: float = 0.0
 
 
+Registered = Callable[[Any], Sequence[Node]]
+
+
+def _nobody(shown: object) -> Sequence[Node]:
+    return ()
+
+
 class Nodes:
     """What the folder holds, read at `load` and again when an unknown address comes after the folder changed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, at_address: Registered = _nobody, with_kid: Registered = _nobody) -> None:
+        """at_address, with_kid: nodes of the site's registry, by u16 or kid; a file for the same node goes before."""
         self._folder = folder
+        self._registered_at, self._registered_with = at_address, with_kid
         self._seen: tuple[int, int] = (0, 0)
         self._by_address: dict[int, list[Node]] = {}
         self._by_kid: dict[bytes, list[Node]] = {}
@@ -82,7 +92,7 @@ class Nodes:
         if found is None and self._stamp() != self._seen:
             self.load()
             found = self._by_address.get(address)
-        return found or []
+        return self._with_registered(found, self._registered_at(address))
 
     def with_kid(self, kid: bytes) -> list[Node]:
         """The nodes that may join under this kid; a file that came since the last look counts."""
@@ -90,7 +100,10 @@ class Nodes:
         if found is None and self._stamp() != self._seen:
             self.load()
             found = self._by_kid.get(kid)
-        return found or []
+        return self._with_registered(found, self._registered_with(kid))
+
+    def _with_registered(self, found: list[Node] | None, registered: Sequence[Node]) -> list[Node]:
+        return [*(found or ()), *(node for node in registered if node.id not in self.by_id)]
 
     def _stamp(self) -> tuple[int, int]:
         try:

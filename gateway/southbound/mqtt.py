@@ -26,6 +26,7 @@ from gateway.mqtt.link import Link
 from gateway.mqtt.listener import Listener
 from gateway.mqtt.packet import Connect, Publish
 from gateway.mqtt.session import Session
+from gateway.southbound.rhythm import Rhythm
 from gateway.trust import REFUSALS, CertificateDevices
 from gateway.uplinks import Uplink
 from gateway.validity import DateError, require_dates
@@ -60,6 +61,8 @@ _NOT_AUTHORISED = frozenset(
     )
 )
 
+_AT_ONCE_S = 0.005  # for who waits: long enough for what is in the same socket buffer
+
 
 class Ingest:
     """One message in, one reason code out. What listener and broker subscription share.
@@ -82,7 +85,9 @@ class Ingest:
         self._downlink = downlink
         self._rate = FrameRate(max_frames_per_s)
         self._now_s = now_s
+        self._rhythm = Rhythm()
         self._together: list[tuple[Message, asyncio.Future[int | None]]] = []
+        self._is_awaited = False  # one of these does nothing until it is answered
         self._submitting: set[asyncio.Task[None]] = set()
 
     def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
@@ -99,6 +104,7 @@ class Ingest:
             if not self._together:  # all that arrived in this turn of the loop is submitted as one
                 done.get_loop().call_soon(self._submit_together)
             self._together.append((self._as_message(packet, peer, senml[1]), done))
+            self._is_awaited |= self._rhythm.is_waiting(senml[1])
         return done
 
     async def _take_other(self, packet: Publish, peer: Peer) -> int | None:
@@ -108,14 +114,17 @@ class Ingest:
 
     def _submit_together(self) -> None:
         together, self._together = self._together, []
-        task = asyncio.get_running_loop().create_task(self._submit(together), name="southbound.mqtt.submit")
+        within_s, self._is_awaited = (_AT_ONCE_S if self._is_awaited else None), False
+        task = asyncio.get_running_loop().create_task(self._submit(together, within_s), name="southbound.mqtt.submit")
         self._submitting.add(task)
         task.add_done_callback(self._submitting.discard)
 
-    async def _submit(self, together: list[tuple[Message, "asyncio.Future[int | None]"]]) -> None:
+    async def _submit(
+        self, together: list[tuple[Message, "asyncio.Future[int | None]"]], within_s: float | None
+    ) -> None:
         """Every message gets its answer here, also when the intake fails: the connection tells its owner."""
         try:
-            verdicts = await self._intake.submit_batch([message for message, _ in together])
+            verdicts = await self._intake.submit_batch([message for message, _ in together], within_s=within_s)
         except BaseException as error:
             for _, done in together:
                 if not done.done():
@@ -123,7 +132,8 @@ class Ingest:
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, done), verdict in zip(together, verdicts, strict=True):
+        for (message, done), verdict in zip(together, verdicts, strict=True):
+            self._rhythm.answered(message.device)
             if not done.done():
                 done.set_result(_code_of(verdict))
 

@@ -2,13 +2,12 @@
 
 import json
 import signal
-import sqlite3
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from gateway.reading import from_bytes
+from gateway.outbox.view import look
 from gateway.status import read_status
 from lamppost.cli import main
 from tests.gateway.agent import Agent
@@ -40,11 +39,9 @@ def send(port, value):
 
 def records(agent, kind):
     """Records of one kind in the outbox."""
-    db = sqlite3.connect(f"file:{agent.data_dir / 'lamppost.db'}?mode=ro", uri=True)
-    try:
-        found = [from_bytes(body) for (body,) in db.execute("SELECT body FROM records ORDER BY id")]
-    finally:
-        db.close()
+    with look(agent.data_dir) as view:
+        ends = enumerate(view.ledger.ends)
+        found = [one.report for stream, end in ends for one in view.reader.read(stream, [(0, end)], most=10_000)[0]]
     return [values_of(one) for one in found if one.kind == kind]
 
 
