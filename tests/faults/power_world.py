@@ -94,6 +94,7 @@ class World:
         self.node = LinkNode(1)
         self._data_dir = data_dir
         self._next = [0] * _DEVICES
+        self._unanswered: dict[int, int] = {}  # how many messages of a device came together, and had no answer
         self._own = 0
         self._seq = 0
         self._acknowledged: dict[str, object] = {}
@@ -196,7 +197,7 @@ class World:
 
     async def _send(self, core: Core, device: int) -> None:
         """One message, or many that come together."""
-        many = self.chance.choice((1, 1, 2, 40, 150)) if device == 0 else 1
+        many = self._unanswered.setdefault(device, self.chance.choice((1, 1, 2, 40, 150)) if device == 0 else 1)
         values = range(self._next[device], self._next[device] + many)
         messages = [
             Message(
@@ -212,9 +213,10 @@ class World:
         for value, verdict in zip(values, verdicts, strict=True):
             if not verdict.accepted:
                 assert verdict.retry, verdict.reason
-                return
+                return  # the very same comes again: a store need not know for ever what it was sent
             self._next[device] = value + 1
             self._acknowledge(f"m{device}", ("count", value))
+        del self._unanswered[device]
 
     async def _report(self, core: Core) -> None:
         """One sealed frame with one to three reports, an alarm now and then; what is not acknowledged comes again."""
