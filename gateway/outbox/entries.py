@@ -10,6 +10,7 @@ and records, whose streams, origins and sizes the ledger counts.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import MOVED_MAP, Segment
 from gateway.reading import STREAMS, Report
+
+log_ = logging.getLogger(__name__)
 
 STATEMENT, SETTLE, GIVE_UP, CITIES, HEARD = 1, 2, 3, 4, 5
 _PLACE = struct.Struct("<Qd")
@@ -201,7 +204,11 @@ def _hear(kind: int, data: bytes, start: int, names: Sequence[str], heard: Heard
 def _do_event(kind: int, payload: bytes, names: list[str], db: sqlite3.Connection | None, state: State) -> None:
     if kind == STATEMENT:
         if db is not None:
-            sql, rows = read_statement(payload, names)
+            try:
+                sql, rows = read_statement(payload, names)
+            except IndexError:  # the names of a damaged page are lost, and with them what this said
+                log_.warning("a change of the tables was on a damaged page and is lost")
+                return
             db.executemany(sql, rows) if rows else db.execute(sql)
     elif kind == SETTLE:
         city, stream, outcome, flat = cbor2.loads(payload)

@@ -2,6 +2,7 @@
 
 import errno
 import random
+import sqlite3
 
 import pytest
 
@@ -358,4 +359,20 @@ def test_a_file_of_a_failed_commit_that_could_not_be_removed_never_counts(tmp_pa
         assert values(log) == ([0, 1, 4, 5], [])
         log.close()
         log = opened(tmp_path)
+    log.close()
+
+
+def test_a_statement_whose_names_are_damaged_is_passed_over(tmp_path):
+    log = opened(tmp_path)
+    tx = Transaction(sqlite3.connect(":memory:"), State(), log.frame())
+    tx.execute("CREATE TABLE seen (name TEXT)")
+    log.commit(tx.frame)
+    commit(log, 0)
+    segment = log.segments[0]
+    raw = log.files.read(segment.fd, PAGE, PAGE)
+    log.files.write(segment.fd, b"abcd", PAGE + raw.index(b"CREATE TABLE"))
+    db = sqlite3.connect(":memory:")
+    assert replay(log, START, db, State()) == 0
+    assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
+    db.close()
     log.close()
