@@ -187,7 +187,9 @@ class Vault:
 
     def _require_room(self, frame: Frame) -> None:
         """Records may not take the file that is kept for noting deliveries on a full disk. Raises StoreFull."""
-        if frame.began_at == tuple(frame.next) or self.log.has_room(frame.page_count) or self.log.grow():
+        if frame.began_at == tuple(frame.next) or frame.makes_room:
+            return
+        if self.log.has_room(frame.page_count) or self.log.grow():
             return
         self._is_short = True
         raise StoreFull("the disk is full; free some space, readings wait at the nodes meanwhile")
