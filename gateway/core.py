@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import gaps
+from gateway.alarm_budget import AlarmBudget
 from gateway.boot_table import BootTable
 from gateway.boot_times import dated
 from gateway.boots import Boots
@@ -30,6 +31,7 @@ from gateway.identity.sessions import Sessions
 from gateway.intake import Intake
 from gateway.numbering import Numbering
 from gateway.outbox import Outbox
+from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
@@ -55,6 +57,7 @@ class Core:
         cities: Sequence[str],
         clock: ClockTrust,
         time_hold_s: float,
+        alarm_budget_per_h: int,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -66,6 +69,9 @@ class Core:
         self.notices: list[str] = []
         self.boots = Boots()
         self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
+        self.alarm_budget = AlarmBudget(
+            alarm_budget_per_h, boot_table=self.boot_table, counters=self.counters, tell=self._put_undated
+        )
 
     def assemble(self, data_dir: Path, downlink_start: int, *, window_s: int, limits: Limits) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
@@ -74,7 +80,9 @@ class Core:
             free_bytes=lambda: self.store.vault.files.room(data_dir)[0],
             reader=self.store.vault.reader,
             clock=self.clock,
+            boot_table=self.boot_table,
             put_gap=self._put_gap,
+            put_own=self._put_own,
         )
         self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()
@@ -97,9 +105,15 @@ class Core:
             put_report=self._put_accepted,
         )
         self.intake = Intake(
-            self.store, uplinks=uplinks, devices=devices, put_own=self._put_readings, counters=self.counters
+            self.store,
+            uplinks=uplinks,
+            devices=devices,
+            put_own=self._put_readings,
+            counters=self.counters,
+            is_babbling=self._is_babbling,
         )
-        own = (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, self.boot_table)
+        judges = (self.alarm_budget, bounds)
+        own = (self.sessions, self.sequences, self.edge, *judges, devices, self.numbering, self.boot_table)
         for part in (*own, _Housekeeping(self)):
             self.store.join(part)
 
@@ -146,6 +160,8 @@ class Core:
         """Take up what the database says. Returns where its downlink counters start."""
         self.boots.begin(tx)
         self.boot_table.begin(tx)
+        begin_ages(tx)
+        self.alarm_budget.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self.notices += tx.set_cities(self.cities)
@@ -161,15 +177,26 @@ class Core:
         tell_unreadable(tx, self._put_gap, self.store.vault.damaged, self.cities)
 
     def _put_accepted(self, tx: Transaction, report: Report) -> None:
-        self.outbox.put(tx, report, is_produced=False, now_s=self.clock.now_s())
+        kept = self.alarm_budget.judged(tx, report) if report.kind == "alarm" else report
+        self.outbox.put(tx, kept, is_produced=False, now_s=self.clock.now_s())
         self.edge.add(tx, report)
 
+    def _is_babbling(self, address: int) -> bool:
+        """Whether alarms from this short address are events for now."""
+        return self.alarm_budget.is_anybody_over and any(
+            self.alarm_budget.is_over(node.id) for node in self.nodes.candidates(address)
+        )
+
     def _put_own(self, tx: Transaction, report: Report) -> None:
-        self.outbox.put(tx, self.numbering.number(tx, report), is_produced=True, now_s=self.clock.now_s())
+        kept = self.alarm_budget.judged(tx, report) if report.kind == "alarm" else report
+        self.outbox.put(tx, self.numbering.number(tx, kept), is_produced=True, now_s=self.clock.now_s())
+
+    def _put_undated(self, tx: Transaction, report: Report) -> None:
+        self._put_own(tx, dated(report, self.clock, self.clock.stamp_s()))
 
     def _put_gap(self, tx: Transaction, gap: gaps.Gap) -> None:
         self.counters.add(f"gaps_{gap.reason}")
-        self._put_own(tx, dated(gaps.as_report(gap), self.clock, self.clock.stamp_s()))
+        self._put_undated(tx, gaps.as_report(gap))
 
     def _put_readings(
         self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None
@@ -213,6 +240,7 @@ async def open_core(
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
     time_hold_s: float = 120.0,
+    alarm_budget_per_h: int = 60,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
     segment_bytes: int | None = None,
@@ -223,6 +251,7 @@ async def open_core(
     window_s         length of the edge's windows, 0 for none
     limits           bounds of the outbox
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
+    alarm_budget_per_h  alarms of one node in an hour before they count as events; 0: any number
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
     segment_bytes    of its files; None: as the disk allows
@@ -237,6 +266,7 @@ async def open_core(
         cities=cities,
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
+        alarm_budget_per_h=alarm_budget_per_h,
     )
     async with store:
         core.nodes.load()

@@ -63,8 +63,17 @@ class Intake:
     """Takes submissions from any number of tasks. A full queue makes them wait."""
 
     def __init__(
-        self, store: Store, *, uplinks: Uplinks, devices: Devices, put_own: PutOwn, counters: Counters
+        self,
+        store: Store,
+        *,
+        uplinks: Uplinks,
+        devices: Devices,
+        put_own: PutOwn,
+        counters: Counters,
+        is_babbling: Callable[[int], bool] = lambda _: False,
     ) -> None:
+        """`is_babbling`: whether alarms from a short address do not hurry for now."""
+        self._is_babbling = is_babbling
         self._store = store
         self._uplinks = uplinks
         self._devices = devices
@@ -75,7 +84,8 @@ class Intake:
     async def submit(self, uplink: Uplink) -> Verdict:
         """Take one sealed frame. Returns after the commit, with the ack to send if the frame was good."""
         self._counters.add("uplinks")
-        urgent = len(uplink.frame) > 0 and uplink.frame[0] & 0x0F == URGENT
+        urgent = len(uplink.frame) > 2 and uplink.frame[0] & 0x0F == URGENT
+        urgent = urgent and not self._is_babbling(int.from_bytes(uplink.frame[1:3], "big"))
         try:
             taken = await self._store.write(
                 lambda tx: self._uplinks.take(tx, uplink),
