@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway import gaps
 from gateway.boot_table import BootTable
@@ -22,7 +22,7 @@ from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run, runs_of
 from gateway.outbox.reader import Reader
 from gateway.outbox.thinning import thinned
-from gateway.reading import STREAMS, Reading, Report
+from gateway.reading import STREAMS, Report
 
 log = logging.getLogger(__name__)
 
@@ -191,11 +191,10 @@ class Bounds:
         if not records:
             return False
         self._looked_through[stream] = records[-1].ordinal + 1
-        made = thinned(((one.ordinal, one.report) for one in records), self._limits.thin_span_s)
-        for ordinals, report in made:
-            platforms = sorted({city for ordinal in ordinals for city in waiting_for(ledger, stream, ordinal)})
-            named = Reading(quantity="thinned/platforms", value=" ".join(platforms))
-            self._put_own(tx, replace(report, readings=(*report.readings, named) if platforms else report.readings))
+        whose = ((one.ordinal, one.report, waiting_for(ledger, stream, one.ordinal)) for one in records)
+        made = thinned(whose, self._limits.thin_span_s)
+        for one in made:
+            self._put_own(tx, one.report)
         if made:
             ordinals = sorted(ordinal for one in made for ordinal in one.ordinals)
             self._say("thinned", f"{len(ordinals)} of the oldest records of class {STREAMS[stream]} are thinned")

@@ -18,7 +18,8 @@ from gateway.reading import Pending, Reading, Report, TimeQuality, Value, exact_
 _LEAST = 6  # records; fewer take less room than what stands for them
 _MOST_SPANS = 64  # told exactly; of more only first, last and count
 _WORSE: tuple[TimeQuality, ...] = ("good", "received", "bounded", "untrusted")
-Key = tuple[str, int | None, Pending | None, int]
+Platforms = tuple[str, ...]
+Key = tuple[str, int | None, Pending | None, int, Platforms]
 
 
 class Thinned(NamedTuple):
@@ -44,19 +45,20 @@ class _Sum:
             yield Reading(quantity=f"{quantity}/max", value=max(self.values), unit=unit)
 
 
-def thinned(records: Iterable[tuple[int, Report]], span_s: float) -> list[Thinned]:
-    """Pairs of ordinal and report, oldest first, to what stands for them; those in none are left as they are.
+def thinned(records: Iterable[tuple[int, Report, Platforms]], span_s: float) -> list[Thinned]:
+    """Ordinals, reports and who waits for them, oldest first, to what stands for them.
 
-    span_s  one record per node and this many seconds of the time of measuring
+    span_s   one record per node and this many seconds of the time of measuring
+    Returns  only what is worth it; the rest is left as it is
     """
     groups: dict[Key, list[tuple[int, Report]]] = {}
-    for ordinal, report in records:
+    for ordinal, report, platforms in records:
         if _can_be_thinned(report):
-            key = (report.node, report.epoch, report.pending, int(report.measured_at_s // span_s))
+            key = (report.node, report.epoch, report.pending, int(report.measured_at_s // span_s), platforms)
             groups.setdefault(key, []).append((ordinal, report))
     return [
-        Thinned([ordinal for ordinal, _ in group], _joined([report for _, report in group]))
-        for group in groups.values()
+        Thinned([ordinal for ordinal, _ in group], _joined([report for _, report in group], key[-1]))
+        for key, group in groups.items()
         if len(group) >= _LEAST
     ]
 
@@ -74,7 +76,7 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _joined(reports: Sequence[Report]) -> Report:
+def _joined(reports: Sequence[Report], platforms: Platforms) -> Report:
     first = reports[0]
     start_s = min(report.measured_at_s for report in reports)
     length_s = max(report.measured_at_s for report in reports) - start_s
@@ -83,7 +85,7 @@ def _joined(reports: Sequence[Report]) -> Report:
         node="",
         record_id="",
         measured_at_s=exact_time_s(start_s),
-        readings=(*_about(reports, length_s), *_values(reports)),
+        readings=(*_about(reports, length_s, platforms), *_values(reports)),
         time_quality=max((report.time_quality for report in reports), key=_WORSE.index),
         time_error_s=None if None in errors else max(error for error in errors if error is not None),
         kind="thinned",
@@ -92,7 +94,7 @@ def _joined(reports: Sequence[Report]) -> Report:
     )
 
 
-def _about(reports: Sequence[Report], length_s: float) -> Iterable[Reading]:
+def _about(reports: Sequence[Report], length_s: float, platforms: Platforms) -> Iterable[Reading]:
     yield Reading(quantity="thinned/count", value=len(reports), unit="count")
     seqs = [report.seq for report in reports if report.seq is not None]
     if reports[0].epoch is not None and len(seqs) == len(reports):
@@ -103,6 +105,8 @@ def _about(reports: Sequence[Report], length_s: float) -> Iterable[Reading]:
         if 1 < len(spans) <= _MOST_SPANS:
             told = " ".join(f"{start}-{end - 1}" for start, end in spans)
             yield Reading(quantity="thinned/spans", value=told)
+    if platforms:
+        yield Reading(quantity="thinned/platforms", value=" ".join(platforms))
     yield Reading(quantity="window", value=length_s, unit="s")
 
 
