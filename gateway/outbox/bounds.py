@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway import gaps
 from gateway.boot_table import BootTable
@@ -19,7 +20,7 @@ from gateway.outbox.ages import Ages
 from gateway.outbox.entries import Transaction
 from gateway.outbox.giving_up import told, waiting_for
 from gateway.outbox.ledger import Ledger
-from gateway.outbox.ranges import Run, runs_of
+from gateway.outbox.ranges import Ranges, Run, runs_of
 from gateway.outbox.reader import Reader
 from gateway.outbox.thinning import thinned
 from gateway.reading import STREAMS, Report
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 # Give up a hundredth more than needed, and never only a few: a gap record is larger than what it tells of.
 _SLACK = 100
 _SLACK_RECORDS = 16
+_SOFT = 8  # by so small a part the limit may be passed for the sake of what is about to be delivered
 _ALWAYS_BYTES = 1_000_000  # an outbox so small gives nothing up for the sake of the disk
 _LOOK_AT_DISK_S = 1.0
 _LOG_EVERY_S = 60.0
@@ -55,11 +57,20 @@ class Limits:
     thin_span_s: float = 3600.0
 
 
+class _Excess(NamedTuple):
+    """How many records, or else bytes, should go. `is_large`: also what a platform may have already."""
+
+    records: int
+    bytes: int
+    is_large: bool
+
+
 class Bounds:
     """Keeps the outbox within its limits; a part of the store's commits.
 
-    put_gap  stores a gap record in the same commit
-    put_own  numbers and stores a record of the gateway's own
+    put_gap    stores a gap record in the same commit
+    put_own    numbers and stores a record of the gateway's own
+    under_way  what a platform may have already, of a stream: it goes last of its class, lest it be told as missing
     """
 
     def __init__(
@@ -72,6 +83,7 @@ class Bounds:
         boot_table: BootTable,
         put_gap: Callable[[Transaction, gaps.Gap], None],
         put_own: Callable[[Transaction, Report], None],
+        under_way: Callable[[int, Ledger], Iterable[Run]] = lambda *_: (),
     ) -> None:
         self._limits = limits
         self._free_bytes = free_bytes
@@ -80,6 +92,7 @@ class Bounds:
         self._ages = Ages({STREAMS.index(name): ttl_s for name, ttl_s in limits.ttl_s.items()}, boot_table)
         self._put_gap = put_gap
         self._put_own = put_own
+        self._under_way = under_way
         self._looked_at_s = float("-inf")
         self._held_bytes: int | None = None  # the most while the disk is short
         self._looked_through = [0] * len(STREAMS)  # by stream: what was thinned, or found not to be worth it
@@ -121,12 +134,12 @@ class Bounds:
         """Whether anything had outlived its time."""
         has_expired = False
         for stream, ordinal in self._ages.expired(tx).items():
-            runs = _oldest(tx, stream, most, before=ordinal)
+            runs = self._oldest(tx, stream, most, before=ordinal)
             if not runs:
                 continue
             has_expired = True
             self._drop(tx, stream, runs, "expired", gaps.EXPIRED)
-            if _oldest(tx, stream, 1, before=ordinal):
+            if self._oldest(tx, stream, 1, before=ordinal):
                 self._ages.look_again(stream)
         return has_expired
 
@@ -147,16 +160,16 @@ class Bounds:
         while over and self._thin(tx):
             over = self._over(tx.state.ledger, most_bytes)
         if over:
-            self._evict(tx, *over, most=most)
+            self._evict(tx, over, most=most)
 
-    def _over(self, ledger: Ledger, most_bytes: int) -> tuple[int, int] | None:
-        """How many records, or else bytes, should go; None if all is well."""
+    def _over(self, ledger: Ledger, most_bytes: int) -> _Excess | None:
+        """None if all is well."""
         most = self._limits.max_records
         records = sum(ledger.records(stream) for stream in range(len(STREAMS))) - most
         size = sum(ledger.sizes) - most_bytes
         if records > 0:
-            return records + max(most // _SLACK, _SLACK_RECORDS), 0
-        return (0, size + most_bytes // _SLACK) if size > 0 else None
+            return _Excess(records + max(most // _SLACK, _SLACK_RECORDS), 0, records > most // _SOFT)
+        return _Excess(0, size + most_bytes // _SLACK, size > most_bytes // _SOFT) if size > 0 else None
 
     def _look_at_disk(self, size: int) -> None:
         """Below the floor the outbox keeps to what it has; with half of that free it gives way, by and by."""
@@ -186,7 +199,7 @@ class Bounds:
     def _thin_stream(self, tx: Transaction, stream: int) -> bool:
         ledger = tx.state.ledger
         wanted = min(max(ledger.records(stream) // 8, _LEAST_AT_ONCE), _MOST_AT_ONCE)
-        runs = _oldest(tx, stream, wanted, after=self._looked_through[stream])
+        runs = self._oldest(tx, stream, wanted, after=self._looked_through[stream])
         records, _ = self._reader.read(stream, runs, most=wanted, most_bytes=_MOST_BYTES_AT_ONCE)
         if not records:
             return False
@@ -201,19 +214,42 @@ class Bounds:
             tx.give_up(stream, "thinned", runs_of(ordinals))
         return bool(made)
 
-    def _evict(self, tx: Transaction, records: int, size: int, *, most: int) -> None:
-        """Give up the oldest of the least important streams until so many records, or bytes, are gone."""
-        ledger = tx.state.ledger
+    def _evict(self, tx: Transaction, over: _Excess, *, most: int) -> None:
+        """Give up the oldest of the least important streams until the excess is gone."""
+        ledger, records, size = tx.state.ledger, over.records, over.bytes
         for stream in _FROM_THE_LAST:
             stored = ledger.records(stream)
             if not stored or (records <= 0 and size <= 0):
                 continue
             average = max(1, ledger.sizes[stream] // stored)
             wanted = records if records > 0 else -(-size // average)
-            runs = _oldest(tx, stream, min(wanted, most))
+            runs = self._oldest(tx, stream, min(wanted, most))
+            left = min(wanted, most) - sum(end - first for first, end in runs)
+            if left > 0 and over.is_large:
+                runs += _first_of(self._on_its_way(tx, stream), left)
             records, size = records - stored, size - stored * average  # what just came gives way with a later commit
             if runs:
                 self._drop(tx, stream, runs, "evicted", gaps.EVICTED)
+
+    def _oldest(
+        self, tx: Transaction, stream: int, wanted: int, *, after: int = 0, before: int | None = None
+    ) -> list[Run]:
+        """Up to so many of the oldest records of a stream, of the ordinals in [after, before).
+
+        They are on disk, and on their way to nobody.
+        """
+        ledger, began_at = tx.state.ledger, tx.frame.began_at[stream]
+        end = began_at if before is None else min(before, began_at)
+        busy = _joined(self._under_way(stream, ledger))
+        stored = ledger.gone[stream].missing(after, max(after, end))
+        return _first_of((part for first, stop in stored for part in busy.missing(first, stop)), wanted)
+
+    def _on_its_way(self, tx: Transaction, stream: int) -> list[Run]:
+        """The rest of them."""
+        ledger, end = tx.state.ledger, tx.frame.began_at[stream]
+        busy = _joined(self._under_way(stream, ledger))
+        waiting = ledger.gone[stream]
+        return [part for first, stop in busy for part in waiting.missing(first, min(stop, end))]
 
     def _say(self, what: str, words: str) -> None:
         """Now and then: a log line for each would wear the disk that is short."""
@@ -223,17 +259,21 @@ class Bounds:
             log.warning("%s; `lamppost gateway status` counts all of them", words)
 
 
-def _oldest(tx: Transaction, stream: int, wanted: int, *, after: int = 0, before: int | None = None) -> list[Run]:
-    """Up to so many of the oldest records of a stream that are on disk, of the ordinals in [after, before)."""
-    end = tx.frame.began_at[stream] if before is None else min(before, tx.frame.began_at[stream])
-    runs: list[Run] = []
-    left = wanted
-    for first, stop in tx.state.ledger.gone[stream].missing(after, max(after, end)):
-        if left <= 0:
+def _joined(runs: Iterable[Run]) -> Ranges:
+    found = Ranges()
+    for first, end in runs:
+        found.add(first, end)
+    return found
+
+
+def _first_of(runs: Iterable[Run], wanted: int) -> list[Run]:
+    found: list[Run] = []
+    for first, end in runs:
+        if wanted <= 0:
             break
-        runs.append((first, min(stop, first + left)))
-        left -= runs[-1][1] - first
-    return runs
+        found.append((first, min(end, first + wanted)))
+        wanted -= found[-1][1] - first
+    return found
 
 
 def tell_unreadable(

@@ -1,4 +1,4 @@
-"""What goes first when something must go: what expired, then telemetry by thinning, then the lowest class; alarms last."""
+"""What goes first when something must go: what expired, then telemetry thinned, then the lowest class; alarms last."""
 
 import asyncio
 import random
@@ -201,15 +201,30 @@ async def test_while_the_disk_is_short_the_outbox_keeps_its_size_and_does_not_me
         return (await core.outbox.backlog("city")).bytes
 
     async with running_core(tmp_path, limits=limits, clock=time.clock, files=disk) as core:
-        full = await fill(core, 0, 30_000, 1000)
+        full = await fill(core, 0, 25_000, 1000)
         disk.free_bytes = 900 << 20
-        held = await fill(core, 30_000, 60_000, 1000)
-        assert 0.95 * full < held < 1.1 * full
+        held = await fill(core, 25_000, 35_000, 1000)
+        assert 0.9 * full < held < 1.1 * full
         disk.free_bytes = 400 << 20
-        assert await fill(core, 60_000, 61_000, 20) < 0.7 * held
+        shrunk = await fill(core, 35_000, 35_300, 10)
+        assert shrunk < 0.9 * held
         disk.free_bytes = 2 << 30
-        await fill(core, 61_000, 100_000, 1000)
-        assert (await the_row(core)).stored > 35_000
+        assert await fill(core, 35_300, 45_300, 1000) > 1.3 * shrunk
+
+
+async def test_what_may_be_at_a_platform_already_goes_last_of_its_class(tmp_path):
+    async with running_core(tmp_path, limits=Limits(max_records=4_000, thin_span_s=0)) as core:
+        await put(core, *(made("a", seq) for seq in range(3_900)))
+        core.outbox.reconnected("city")
+        batch = await core.outbox.take("city", lane="backlog", streams=(2,), limit=500)
+        await put(core, *(made("a", seq) for seq in range(3_900, 4_200)))
+        await core.outbox.settle([(batch, "delivered")])
+        row = await the_row(core)
+        assert (row.delivered, row.evicted) == (500, 200 + 40)
+        core.outbox.disconnected("city")
+        await put(core, *(made("a", seq) for seq in range(4_200, 4_800)))
+        kept = [report.seq for report in await stored_reports(core) if report.node == "a"]
+        assert min(kept) > 500
 
 
 # The alarm budget
