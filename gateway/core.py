@@ -84,6 +84,7 @@ class Core:
             put_gap=self._put_gap,
             put_own=self._put_own,
             under_way=lambda stream, ledger: self.outbox.under_way(stream, ledger),
+            set_tight=self.store.vault.set_tight,
         )
         self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()

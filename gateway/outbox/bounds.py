@@ -71,6 +71,7 @@ class Bounds:
     put_gap    stores a gap record in the same commit
     put_own    numbers and stores a record of the gateway's own
     under_way  what a platform may have already, of a stream: it goes last of its class, lest it be told as missing
+    set_tight  is told at each look whether the disk is short
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Bounds:
         put_gap: Callable[[Transaction, gaps.Gap], None],
         put_own: Callable[[Transaction, Report], None],
         under_way: Callable[[int, Ledger], Iterable[Run]] = lambda *_: (),
+        set_tight: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._limits = limits
         self._free_bytes = free_bytes
@@ -93,6 +95,7 @@ class Bounds:
         self._put_gap = put_gap
         self._put_own = put_own
         self._under_way = under_way
+        self._set_tight = set_tight
         self._looked_at_s = float("-inf")
         self._held_bytes: int | None = None  # the most while the disk is short
         self._looked_through = [0] * len(STREAMS)  # by stream: what was thinned, or found not to be worth it
@@ -178,6 +181,7 @@ class Bounds:
             return
         self._looked_at_s = now_s
         free = self._free_bytes()
+        self._set_tight(free < floor)
         if free >= floor:
             self._held_bytes = None
             return

@@ -23,14 +23,17 @@ _MOST_LEFT = 0.5  # of a segment's records; with more, moving would cost more fl
 _MOVED_AT_ONCE = 200
 
 
-def reclaim(log_: Log, state: State, reader: Reader, *, history: int) -> None:
-    """Release what can be, oldest first; the newest few stay for the ids they hold. Raises OSError."""
+def reclaim(log_: Log, state: State, reader: Reader, *, history: int, is_tight: bool = False) -> None:
+    """Release what can be, oldest first; the newest few stay for the ids they hold. Raises OSError.
+
+    is_tight  the disk is short: any segment is worth it that holds little
+    """
     for stream, places in enumerate(state.moved.places):
         state.moved.drop(stream, [ordinal for ordinal in places if ordinal in state.ledger.gone[stream]])
     for segment in log_.segments[: -1 - history]:
         if not any(_waiting_runs(segment, stream, state) for stream in range(len(STREAMS))):
             log_.release(segment)
-    while _is_worth_it(log_, state, history):
+    while _is_worth_it(log_, state, history, is_tight):
         _move(log_.segments[0], log_, state, reader)
         log_.release(log_.segments[0])
 
@@ -46,13 +49,13 @@ def _waiting_runs(segment: Segment, stream: int, state: State) -> list[Run]:
     return [*own, *runs_of(ordinal for ordinal, place in places.items() if place[0] == segment.number)]
 
 
-def _is_worth_it(log_: Log, state: State, history: int) -> bool:
+def _is_worth_it(log_: Log, state: State, history: int, is_tight: bool) -> bool:
     """Whether dead records take more room than the living, and there is little left in the oldest segment."""
     if len(log_.segments) <= max(_LEAST_SEGMENTS, history + 1):
         return False
     oldest = log_.segments[0]
     left = sum(end - first for stream in range(len(STREAMS)) for first, end in _waiting_runs(oldest, stream, state))
-    is_wasteful = log_.bytes_on_disk > 2 * sum(state.ledger.sizes) + _LEAST_SEGMENTS * oldest.size
+    is_wasteful = is_tight or log_.bytes_on_disk > 2 * sum(state.ledger.sizes) + _LEAST_SEGMENTS * oldest.size
     return is_wasteful and left <= _MOST_LEFT * max(1, sum(oldest.ends) - sum(oldest.firsts))
 
 
