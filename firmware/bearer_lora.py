@@ -19,8 +19,11 @@ _SCANS = const(4)
 class LoraBearer:
     """Sends sealed frames by radio. The duty meter is told before each frame, so that no reset hides airtime."""
 
-    def __init__(self, radio, lora, uptime, clock, state):
-        """lora: that section of the configuration. state: the RtcState, which keeps the airtime through resets."""
+    def __init__(self, radio, lora, uptime, clock, state, limit=_LONGEST_DOWNLINK):
+        """lora: that section of the configuration. state: the RtcState, which keeps the airtime through resets.
+
+        limit  bytes of the longest downlink
+        """
         self._radio = radio
         self._clock = clock
         self._uptime = uptime
@@ -30,7 +33,7 @@ class LoraBearer:
         self._meter = _restore_meter(lora.allowance_us, state.airtime, uptime.seconds())
         self._down = Channel(lora.downlink_freq_hz, *modulation, invert_iq=True)
         self._window_ms = 20 + lora.listen_ms + _DETECT_SYMBOLS * self._down.symbol_us() // 1000
-        self._buf = bytearray(_LONGEST_DOWNLINK)
+        self._buf = bytearray(limit)
         self.max_frame = lora.max_frame
         self.counters = radio.counters
 

@@ -1,6 +1,7 @@
 """Enrolment, the node's half: writes an identity into NVS so that a cut at any moment leaves no usable half of it.
 
-Run at provisioning, over the REPL; the application never loads it. What the entries mean is in settings.
+Run at provisioning, over the REPL, and after a join; the application never loads it. What the entries mean is
+in settings.
 """
 
 from firmware.identity import load_history, read_blob, read_u32
@@ -34,6 +35,23 @@ def enrol(nvs, *, key, address, node_id, epoch):
     settings.write_u32("seq", 0)
     settings.write_u32("counter", counter)
     return epoch
+
+
+def adopt(nvs):
+    """Go on under the key that a join left in NVS entry "next": 32 bytes of root key, and the epoch granted, u32.
+
+    A cut anywhere leaves "next" there, and the next boot does it again.
+    """
+    settings = Settings(nvs)
+    left = read_blob(nvs, "next", 36) or b""
+    root, epoch = left[:32], int.from_bytes(left[32:], "big")
+    if read_blob(nvs, "key", 32) is not None and read_u32(nvs, "epoch") == epoch:
+        settings.write("set_blob", "key", root)  # counters and sequences go on, so one entry is all that changes
+    else:
+        address = int.from_bytes(read_blob(nvs, "address", 2) or b"", "big")
+        enrol(nvs, key=root, address=address, node_id=str(read_blob(nvs, "id", 128) or b"", "utf-8"), epoch=epoch)
+    settings.erase("joins")
+    settings.erase("next")
 
 
 def _close_before(nvs, settings, epoch):

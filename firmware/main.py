@@ -11,6 +11,8 @@ import firmware.start  # noqa: E402 - with the threshold in force
 
 parts = firmware.start.prepare()
 if parts:
-    from firmware.node import serve
-
+    if parts.is_joining:
+        from firmware.admission import seek as serve
+    else:
+        from firmware.node import serve
     serve(parts)

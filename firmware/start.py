@@ -7,9 +7,7 @@ The code of this stage (checking the configuration, opening buses, comparing fla
 ends with taking its modules out of memory again, this one included: 128 KiB hold the application, but not both.
 """
 
-import gc
 import hashlib
-import sys
 import time
 
 import esp32
@@ -17,6 +15,7 @@ import machine
 
 from drivers import clock
 from firmware import crash, identity
+from firmware.forget import forget
 from firmware.uptime import Uptime
 
 _JOURNAL = "/journal"
@@ -24,6 +23,8 @@ _JOURNAL = "/journal"
 
 class Parts:
     """What a Node is made of: attributes only."""
+
+    is_joining = False  # this boot is for firmware.admission
 
 
 def prepare():
@@ -37,7 +38,7 @@ def prepare():
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         crash.fall(error, parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
     finally:
-        _forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start")
+        forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start", "firmware.forget")
     return None
 
 
@@ -48,9 +49,9 @@ def _make(parts):
     try:
         for step, modules in _STEPS:
             goes_on = step(parts)
-            _forget(*modules)
+            forget(*modules)
             if goes_on is False:
-                return False
+                return parts.is_joining
     except (ConfigError, identity.NotEnrolled) as error:
         print("lamppost:", error)
         print("lamppost: nothing is measured until then; the REPL is open")
@@ -83,6 +84,15 @@ def _may_start(parts):
         crash.stay_safe()
         return False
     return True
+
+
+def _join_if_due(parts):
+    """A node with a key pair and no session, or whose gateway is gone, spends this boot on asking to be admitted."""
+    if identity.read_blob(parts.nvs, "priv", 32) is None:
+        return True
+    from firmware.rejoin import check
+
+    return check(parts)
 
 
 def _load_numbers(parts):
@@ -189,22 +199,11 @@ def _check(parts):
         check(parts, _JOURNAL)
 
 
-def _forget(*names):
-    """Take modules out of memory. A deleted entry of a dict keeps its value alive, so it is overwritten first."""
-    for name in names:
-        if name in sys.modules:
-            sys.modules[name] = None  # pyright: ignore[reportArgumentType]
-            del sys.modules[name]
-            package, _, name = name.rpartition(".")
-            setattr(sys.modules[package], name, None)
-            delattr(sys.modules[package], name)
-    gc.collect()
-
-
 # What is done in which order, and the modules that nobody needs afterwards.
 _STEPS = (
     (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
+    (_join_if_due, ("firmware.rejoin", "firmware.enrol")),
     (_load_rules, ("firmware.rule_setup",)),
     (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
     (_open_devices, ()),

@@ -66,8 +66,8 @@ class AlarmBudget:
         return node in self._over
 
     def judged(self, tx: Transaction, alarm: Report) -> Report:
-        """The alarm as it is, or as an event."""
-        if not self._per_h:
+        """An alarm as it is or as an event; whatever is none as it is."""
+        if alarm.kind != "alarm" or not self._per_h:
             return alarm
         name = alarm.node or f"own/{alarm.subject or ''}"  # what the gateway says of a node is not the node's
         before = self._budgets(tx).get(name)

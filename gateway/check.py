@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from gateway.config import Config, add_config_argument, load
+from gateway.edge.groups import GroupError, GroupFile, Groups, merged
 from gateway.endpoint import Endpoint
 from gateway.errors import ConfigError
 from gateway.mqtt.access import AccessList
@@ -25,7 +26,7 @@ EDIT = 2
 def problems(config: Config) -> list[ConfigError]:
     """Everything wrong between `config` and this machine, in the order of the file."""
     found: list[ConfigError] = []
-    for check in (_data_dir, _southbound_files, _listen_port, _city_files, _device):
+    for check in (_data_dir, _southbound_files, _listen_port, _city_files, _sync_files, _device, _groups):
         with _collected(found):
             check(config)
     return found
@@ -85,6 +86,17 @@ def _city_files(config: Config) -> None:
             read_password(f"{place}.password_file", city.password_file)
 
 
+def _sync_files(config: Config) -> None:
+    sync = config.sync
+    if sync is None:
+        return
+    _require_files(sync, "sync")
+    if sync.ca_file or sync.cert_file:
+        client_context("sync", ca_file=sync.ca_file, cert_file=sync.cert_file, key_file=sync.key_file)
+    if sync.password_file:
+        read_password("sync.password_file", sync.password_file)
+
+
 def _device(config: Config) -> None:
     """A radio that is absent is only a state of the running gateway; a device file that does not exist is a typo."""
     lora = config.southbound.lora
@@ -94,6 +106,20 @@ def _device(config: Config) -> None:
             raise ConfigError(
                 "southbound.lora.device", lora.device, f"{path} does not exist; switch SPI on, or correct it"
             )
+
+
+def _groups(config: Config) -> None:
+    """A group that nobody has made is a typo; a running gateway only warns, since it may be made later."""
+    file = GroupFile(config.gateway.data_dir)
+    try:
+        groups = Groups(merged(config.group, file.read()))
+    except GroupError as error:
+        raise ConfigError("gateway.data_dir", config.gateway.data_dir, str(error)) from None
+    for kind in ("window", "report", "rule", "privacy"):
+        for at, table in enumerate(getattr(config.edge, kind)):
+            for name in groups.unknown(table.nodes):
+                rule = f"is no group; make it with: lamppost group create {name.partition(':')[2]} NODE..."
+                raise ConfigError(f"edge.{kind}[{at}].nodes", name, rule)
 
 
 def _require_files(section: object, place: str) -> None:

@@ -11,6 +11,15 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config_alarm import RuleConfig
+from gateway.config_edge import (
+    ActionConfig,
+    GroupConfig,
+    PrivacyConfig,
+    ReportConfig,
+    WindowConfig,
+    require_unique,
+)
 from gateway.config_rules import (
     require_name,
     require_one_of,
@@ -21,6 +30,7 @@ from gateway.config_rules import (
 )
 from gateway.config_southbound import LoraSouthbound, MqttSouthbound, SensorConfig, Southbound
 from gateway.config_table import build, option, section
+from gateway.edge.expression import check_rules
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
 from gateway.reading import STREAMS
@@ -171,13 +181,60 @@ class OutboxConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeConfig:
-    """[edge]: what the gateway computes itself."""
+    """[edge]: what the gateway computes, decides and holds back itself."""
 
-    window_s: int = option("Seconds per window of count, mean, min and max; 0 makes none.", default=60)
+    window_s: int = option("Seconds per window of count, mean, min and max of everything; 0 makes none.", default=60)
+    withheld_every_s: int = option("How often the numbers of reports held back here are told.", default=3600)
+    window: tuple[WindowConfig, ...] = section("Further windows.", default_factory=tuple)
+    report: tuple[ReportConfig, ...] = section("What is forwarded only by exception.", default_factory=tuple)
+    rule: tuple[RuleConfig, ...] = section("When an alarm is raised.", default_factory=tuple)
+    action: tuple[ActionConfig, ...] = section("What an alarm does on the spot.", default_factory=tuple)
+    privacy: tuple[PrivacyConfig, ...] = section(
+        "What is done to a quantity before it is stored.", default_factory=tuple
+    )
 
     def __post_init__(self) -> None:
         if self.window_s:
             require_range("window_s", self.window_s, 5, 86_400)
+        require_range("withheld_every_s", self.withheld_every_s, 10, 7 * 86_400)
+        for key in ("window", "rule", "action"):
+            require_unique(key, [one.name for one in getattr(self, key)])
+        check_rules(self.rule, [one.name for one in self.action])
+
+
+def _no_sync() -> None:
+    """Without the table registries travel by file only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncConfig:
+    """[sync]: a broker at which the gateways of a site share their registry."""
+
+    url: str = option("The broker: mqtts://host:port, or mqtt:// on this machine.", example="mqtts://city:8883")
+    topic: str = option("Topics begin with this.", default="lamppost/{site}/registry")
+    username: str | None = option("Our user name there.", default=None, example="gw-1")
+    password_file: Path | None = option("File with our password.", default=None, example="/etc/lamppost/sync.password")
+    ca_file: Path | None = option(
+        "Who signed its certificate, PEM; without it the system's list.",
+        default=None,
+        example="/etc/lamppost/sync-ca.crt",
+    )
+    cert_file: Path | None = option("Our certificate there, PEM.", default=None, example="/etc/lamppost/gateway.crt")
+    key_file: Path | None = option("Its private key, PEM.", default=None, example="/etc/lamppost/gateway.key")
+    allow_plaintext: bool = option("Let others on the network read who is enrolled.", default=False)
+
+    def __post_init__(self) -> None:
+        require_topic("topic", self.topic)
+        if self.endpoint.is_plain_on_a_network and not self.allow_plaintext:
+            raise ConfigError(
+                "url", self.url, "plain mqtt:// off this machine; use mqtts://, or allow_plaintext = true"
+            )
+        require_pair("cert_file", self.cert_file, "key_file", self.key_file)
+        require_username("password_file", self.password_file, "username", self.username)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return parse_endpoint("url", self.url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +246,9 @@ class Config:
     sensor: tuple[SensorConfig, ...] = section("Sensors wired to the gateway itself.", default_factory=tuple)
     city: tuple[CityConfig, ...] = section("Platforms that receive.", default_factory=tuple)
     outbox: OutboxConfig = section("How much is kept while the city is away.", default_factory=OutboxConfig)
+    sync: SyncConfig | None = section("Where gateways share the site's registry.", default_factory=_no_sync)
     edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
+    group: tuple[GroupConfig, ...] = section("Nodes under one name.", default_factory=tuple)
 
     def __post_init__(self) -> None:
         if not (self.southbound.mqtt or self.southbound.lora or self.sensor):
@@ -199,6 +258,7 @@ class Config:
             if city.name in seen:
                 raise ConfigError(f"city[{at}].name", city.name, "is taken; give each [[city]] a name of its own")
             seen.add(city.name)
+        require_unique("group", [one.name for one in self.group])
 
     def warnings(self) -> list[str]:
         """What an operator should know though it is allowed."""

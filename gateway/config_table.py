@@ -90,6 +90,8 @@ def _convert(hint: Any, value: object, key: str) -> object:
         return _build_each(cls, value, key) if is_list else build(cls, value, key)
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(one for one in get_args(hint) if one is not type(None))
+    if get_origin(hint) is tuple:
+        return _convert_each(get_args(hint)[0], value, key)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is Path and isinstance(value, str) and value:
@@ -103,6 +105,12 @@ def _build_each(cls: type, value: object, key: str) -> tuple[object, ...]:
     if not isinstance(value, list):
         raise ConfigError(key, None, f"must be a list of tables: write [[{key}]] in double brackets")
     return tuple(build(cls, table, f"{key}[{at}]") for at, table in enumerate(value))
+
+
+def _convert_each(hint: Any, value: object, key: str) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(key, _shown(value), "must be a list: write it in square brackets")
+    return tuple(_convert(hint, one, key) for one in value)
 
 
 def _shown(value: object) -> object:

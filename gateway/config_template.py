@@ -64,6 +64,8 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, (str, Path)):
         return f'"{value}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return str(value)
 
 

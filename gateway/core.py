@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,20 @@ from gateway.boot_times import dated
 from gateway.boots import Boots
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
+from gateway.config import EdgeConfig
+from gateway.config_edge import GroupConfig
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
-from gateway.devices import Devices
-from gateway.edge import Edge
+from gateway.devices import Devices, is_node_id
+from gateway.edge import acknowledgement
+from gateway.edge.engine import Change, Edge
+from gateway.edge.groups import GroupError, GroupFile, Groups, merged
+from gateway.edge.privacy import Privacy, load_key
 from gateway.floors import Floors
+from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
+from gateway.identity.own import OwnFile
+from gateway.identity.roots import Roots
 from gateway.identity.sessions import Sessions
 from gateway.intake import Intake
 from gateway.numbering import Numbering
@@ -35,9 +45,10 @@ from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.reading import Reading, Report
+from gateway.reading import Reading, Report, exact_time_s
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
+from gateway.trust import Trust
 from gateway.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -57,23 +68,33 @@ class Core:
         cities: Sequence[str],
         clock: ClockTrust,
         time_hold_s: float,
+        trust: Trust | None = None,
         alarm_budget_per_h: int,
     ) -> None:
+        self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
         self.counters = Counters()
-        self.nodes = Nodes(data_dir / _NODES_DIR)
+        self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
+        self.own = OwnFile(data_dir)
+        self.roots = Roots()
         self.floors = Floors(data_dir)
         self.numbering = Numbering(gateway_id)
         self.cities = tuple(cities)
         self.notices: list[str] = []
+        self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
+        self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
+        self._data_dir = data_dir
+        self._group_file = GroupFile(data_dir)
         self.boots = Boots()
         self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
         self.alarm_budget = AlarmBudget(
             alarm_budget_per_h, boot_table=self.boot_table, counters=self.counters, tell=self._put_undated
         )
 
-    def assemble(self, data_dir: Path, downlink_start: int, *, window_s: int, limits: Limits) -> None:
+    def assemble(
+        self, data_dir: Path, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits
+    ) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
         bounds = Bounds(
             limits,
@@ -88,14 +109,34 @@ class Core:
         )
         self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()
-        self.sessions = Sessions(self.nodes, self.floors, downlink_start=downlink_start)
-        self.edge = Edge(window_s=window_s, clock=self.clock, counters=self.counters, put_own=self._put_own)
+        self.sessions = Sessions(
+            self.nodes,
+            self.floors,
+            downlink_start=downlink_start,
+            roots=self.roots,
+            may_speak=self.trust.may_speak,
+            heard=self.trust.heard,
+        )
+        joins = Joins(
+            own=self.own.get,
+            nodes=self.nodes,
+            sessions=self.sessions,
+            roots=self.roots,
+            monotonic_s=self.clock.monotonic_s,
+            count=self.counters.add,
+            may_join=self.trust.may_join,
+        )
+        self._privacy_key = load_key(data_dir)
+        self._edge_config, self._configured_groups = edge, groups
+        known = self._known_groups()
+        self.privacy = self._privacy(known)
+        self.edge = Edge(edge, known, self.privacy, self.counters)
         uplinks = Uplinks(
             sessions=self.sessions,
             sequences=self.sequences,
             clock=self.clock,
             counters=self.counters,
-            put_report=self._put_accepted,
+            put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(report)),
             put_gap=self._put_gap,
             boots=self.boots,
         )
@@ -104,18 +145,33 @@ class Core:
             numbering=self.numbering,
             clock=self.clock,
             counters=self.counters,
+            censor=lambda node, readings: self.privacy.readings(node, readings),
             put_report=self._put_accepted,
+            may_speak=self.trust.device_refusal,
         )
         self.intake = Intake(
             self.store,
             uplinks=uplinks,
+            joins=joins,
             devices=devices,
             put_own=self._put_readings,
             counters=self.counters,
+            note_refusal=self.trust.note_refusal,
             is_babbling=self._is_babbling,
+            must_react=lambda: self.edge.must_react,
+            utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
-        judges = (self.alarm_budget, bounds)
-        own = (self.sessions, self.sequences, self.edge, *judges, devices, self.numbering, self.boot_table)
+        self.store.on_commit(self._note_committed)
+        own = (
+            self.sessions,
+            self.sequences,
+            self.edge,
+            self.alarm_budget,
+            bounds,
+            devices,
+            self.numbering,
+            self.boot_table,
+        )
         for part in (*own, _Housekeeping(self)):
             self.store.join(part)
 
@@ -128,14 +184,90 @@ class Core:
     async def _tell_windows(self) -> None:
         while True:
             await asyncio.sleep(_EDGE_EVERY_S)
+            if self._group_file.stamp() != self._groups_stamp:
+                await self.reload_edge(self._edge_config, self._configured_groups)
+            await self.take_acknowledgements()
             await self.tell_windows()
 
     async def tell_windows(self) -> None:
-        """Store the records of windows that are over. On a full disk they wait."""
+        """Store the records of windows that are over, and what else time brings. On a full disk they wait."""
         try:
-            await self.store.write(self.edge.tick)
+            await self.store.write(self._tick)
         except StoreError as error:
             log.debug("windows wait: %s", error)
+
+    async def take_acknowledgements(self) -> None:
+        """Take up what operators have acknowledged. On a full disk it waits."""
+        for path, note in acknowledgement.waiting(self._data_dir):
+            try:
+                is_taken = await self.store.write(partial(self._acknowledge, note=note))
+            except StoreError as error:
+                log.debug("acknowledgements wait: %s", error)
+                return
+            path.unlink(missing_ok=True)
+            words = "acknowledged" if is_taken else "not raised, or acknowledged before"
+            log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
+
+    async def reload_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
+        """Go on under these settings, with groups read anew. Nothing that is held or stored is lost."""
+        self._edge_config, self._configured_groups = edge, groups
+        known = self._known_groups()
+        privacy = self._privacy(known)
+
+        def change(tx: Transaction) -> None:
+            self.edge.reconfigure(tx, edge, known, privacy)
+            self.privacy = privacy
+
+        try:
+            await self.store.write(change)
+        except StoreError as error:
+            self._groups_stamp = (-1, -1)  # tried again within a second
+            log.warning("the edge goes on under its old settings: %s", error)
+
+    def on_alarm(self, listener: Callable[[Sequence[Change]], None]) -> None:
+        """Call `listener` in the event loop with the steps of alarms, once they are on disk."""
+
+        self._alarm_listeners.append(listener)
+
+    def _note_committed(self) -> None:
+        changes = self.edge.committed()
+        if changes:
+            for listener in self._alarm_listeners:
+                listener(changes)
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send a message to who subscribed to it, south of us. Returns to how many it went."""
+        return sum(publish(topic, payload) for publish in self.publishers)
+
+    def is_admitted(self, node: str) -> bool:
+        """Whether what is said in this name is still taken: an id that we would have to have enrolled is."""
+        if node in self.nodes.by_id or not is_node_id(node):
+            return True
+        return self.trust.admission.of_device(node) is not None
+
+    def edge_warnings(self) -> list[str]:
+        """Names of groups that the settings use and nobody has made."""
+        edge = self._edge_config
+        patterns = [one for table in (edge.window, edge.report, edge.rule, edge.privacy) for one in table]
+        used = sorted({name for table in patterns for name in table.nodes})
+        unknown = self._known_groups().unknown(used)
+        return [f"edge: {name} is no group; make it with: lamppost group create" for name in unknown]
+
+    def _known_groups(self) -> Groups:
+        self._groups_stamp = self._group_file.stamp()
+        try:
+            made = self._group_file.read()
+        except GroupError as error:
+            log.error("groups made by command are left out: %s", error)
+            made = {}
+        return Groups(merged(self._configured_groups, made), label_of=self._label_of)
+
+    def _label_of(self, node: str) -> str | None:
+        known = self.nodes.by_id.get(node)
+        return known.alias if known else None
+
+    def _privacy(self, groups: Groups) -> Privacy:
+        return Privacy(self._edge_config.privacy, groups, key=self._privacy_key, count=self.counters.add)
 
     def reload_nodes(self) -> None:
         """Read the folder of enrolled nodes again."""
@@ -153,6 +285,8 @@ class Core:
                 "heard": {node: asdict(heard) for node, heard in self.intake.heard.items()},
             },
             "cities": {city: asdict(waiting) for city, waiting in backlog.items()},
+            "alarms": dict(Counter(self.edge.raised.values())),
+            "withheld": self.edge.withheld,
             "counters": self.counters.snapshot(),
         }
 
@@ -166,6 +300,7 @@ class Core:
         self.alarm_budget.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
+        self.roots.begin(tx)
         self.notices += tx.set_cities(self.cities)
         try:
             return self.numbering.begin(tx, self.floors)
@@ -178,10 +313,48 @@ class Core:
         """A gap record of what the start found missing in the log."""
         tell_unreadable(tx, self._put_gap, self.store.vault.damaged, self.cities)
 
-    def _put_accepted(self, tx: Transaction, report: Report) -> None:
-        kept = self.alarm_budget.judged(tx, report) if report.kind == "alarm" else report
-        self.outbox.put(tx, kept, is_produced=False, now_s=self.clock.now_s())
-        self.edge.add(tx, report)
+    def _put_accepted(self, tx: Transaction, report: Report) -> bool:
+        """Store what is to go on, let the edge see all of it, store what that causes. Privacy comes before this.
+
+        Returns whether the log holds it: what stays at the gateway is in the edge's counts alone.
+        """
+        permitted = self.trust.permitted(report)
+        if len(permitted.readings) < len(report.readings):
+            self.counters.add("refused_quantities", len(report.readings) - len(permitted.readings))
+        if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
+            self._put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
+            return False
+        report = permitted
+        now_s = self.clock.now_s()
+        outcome = self.edge.add(tx, report, now_s=self.clock.monotonic_s() if report.pending else now_s)
+        if outcome.forward is not None:
+            kept = self.alarm_budget.judged(tx, outcome.forward)
+            self.outbox.put(tx, kept, is_produced=False, now_s=now_s)
+        self._put_all(tx, outcome.produced)
+        return outcome.forward is not None
+
+    def _tick(self, tx: Transaction) -> int:
+        stamp_s = self.clock.stamp_s()
+        at_s, boot = self.clock.place(stamp_s)
+        made = self.edge.tick(tx, now_s=at_s, clock_boot=boot)
+        self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made])
+        return len(made)
+
+    def _acknowledge(self, tx: Transaction, note: acknowledgement.Acknowledgement) -> bool:
+        stamp_s = self.clock.stamp_s()
+        at_s, boot = self.clock.place(stamp_s)
+        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot)
+        self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made or ()])
+        return made is not None
+
+    def _of_now(self, report: Report, at_s: float, stamp_s: float) -> Report:
+        """The record with what is known of its time, if it is of this moment and not of a window or a reading."""
+        is_now = report.kind != "window" and report.measured_at_s == exact_time_s(at_s)
+        return dated(report, self.clock, stamp_s) if is_now else report
+
+    def _put_all(self, tx: Transaction, reports: Sequence[Report]) -> None:
+        for report in reports:
+            self._put_own(tx, report)
 
     def _is_babbling(self, address: int) -> bool:
         """Whether alarms from this short address are events for now."""
@@ -190,7 +363,7 @@ class Core:
         )
 
     def _put_own(self, tx: Transaction, report: Report) -> None:
-        kept = self.alarm_budget.judged(tx, report) if report.kind == "alarm" else report
+        kept = self.alarm_budget.judged(tx, report)
         self.outbox.put(tx, self.numbering.number(tx, kept), is_produced=True, now_s=self.clock.now_s())
 
     def _put_undated(self, tx: Transaction, report: Report) -> None:
@@ -212,8 +385,7 @@ class Core:
         )
         stamp_s = self.clock.stamp_s() if measured_at_s is None else measured_at_s
         numbered = self.numbering.number(tx, dated(report, self.clock, stamp_s, error_s=0.125))
-        self.outbox.put(tx, numbered, is_produced=False, now_s=self.clock.now_s())
-        self.edge.add(tx, numbered)
+        self._put_accepted(tx, self.privacy.apply(numbered))
         return numbered.record_id
 
 
@@ -239,9 +411,12 @@ async def open_core(
     gateway_id: str,
     cities: Sequence[str],
     window_s: int = 60,
+    edge: EdgeConfig | None = None,
+    groups: Sequence[GroupConfig] = (),
     limits: Limits | None = None,
     clock: ClockTrust | None = None,
     time_hold_s: float = 120.0,
+    trust: Trust | None = None,
     alarm_budget_per_h: int = 60,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
@@ -250,10 +425,12 @@ async def open_core(
     """Open the gateway's disk.
 
     cities           names of the configured platforms; one that is new gets what is stored
-    window_s         length of the edge's windows, 0 for none
+    window_s         length of the edge's windows, 0 for none; unused with `edge`
+    edge, groups     what [edge] and [[group]] of gateway.toml say
     limits           bounds of the outbox
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
     alarm_budget_per_h  alarms of one node in an hour before they count as events; 0: any number
+    trust            the site's registry and policy; without it node files and access lists say all
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
     segment_bytes    of its files; None: as the disk allows
@@ -269,11 +446,19 @@ async def open_core(
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
         alarm_budget_per_h=alarm_budget_per_h,
+        trust=trust,
     )
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
-        core.assemble(data_dir, downlink_start, window_s=window_s, limits=limits or Limits())
+        core.assemble(
+            data_dir,
+            downlink_start,
+            edge=edge or EdgeConfig(window_s=window_s),
+            groups=groups,
+            limits=limits or Limits(),
+        )
+        await store.write_alone(core.edge.begin)
         if store.vault.damaged:
             await store.write_alone(core.tell_damaged)
         yield core

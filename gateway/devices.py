@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -53,7 +53,11 @@ class Message:
 
 
 class Devices:
-    """Takes messages in the commit thread. `put_report` stores a record that is not the gateway's own."""
+    """Takes messages in the commit thread.
+
+    censor      leaves of a device's readings what may be stored; before they get an identity, which is a hash of them
+    put_report  stores a record that is not the gateway's own
+    """
 
     def __init__(
         self,
@@ -62,12 +66,17 @@ class Devices:
         numbering: Numbering,
         clock: ClockTrust,
         counters: Counters,
-        put_report: Callable[[Transaction, Report], None],
+        censor: Callable[[str, Sequence[Reading]], Sequence[Reading]],
+        put_report: Callable[[Transaction, Report], bool],
+        may_speak: Callable[[str, str], str | None] = lambda device, method: None,
     ) -> None:
+        """`may_speak` returns why a device that proved itself by that method is refused, None if it is not."""
+        self._may_speak = may_speak
         self._nodes = nodes
         self._numbering = numbering
         self._clock = clock
         self._counters = counters
+        self._censor = censor
         self._put_report = put_report
         self._known: set[str] | None = None  # devices
         self._own_names: dict[tuple[str, str], str] = {}
@@ -80,11 +89,18 @@ class Devices:
             return Taken(node=device, reason="senml_retained")
         plain = decode_plain(message.payload, message.content_type) if message.record_id is None else None
         try:
-            if plain is not None:
-                return self._take_plain(tx, message, plain)
+            taken = None if plain is None else self._take_plain(tx, message, plain)
+            if taken is not None:
+                return taken
             self._check_device(device)
+            reason = self._may_speak(device, message.assurance)
+            if reason is not None:
+                raise SenmlError(reason)
             records = decode(message.payload, message.content_type)
             own = [replace(record, base_name="", name=self._own_name(device, record)) for record in records]
+            own = [kept for record in own for kept in self._censored(device, record)]
+            if not own:
+                return Taken(node=device)  # the privacy policy has left nothing of it
             self._admit(tx, device)
             reports = list(self._reports(tx, message, own))
         except SenmlError as error:
@@ -92,13 +108,20 @@ class Devices:
         stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
 
-    def _take_plain(self, tx: Transaction, message: Message, plain: Plain) -> Taken:
-        """The same for one reading with a time in the plainest form: what most messages are."""
+    def _take_plain(self, tx: Transaction, message: Message, plain: Plain) -> Taken | None:
+        """The same for one reading with a time in the plainest form: what most messages are.
+
+        None if a policy changes or refuses it: then it goes the general way.
+        """
         device = message.device
         name, unit, value, time_s = plain
         own = self._own_names.get((device, name))
         if own is None or self._names is not self._nodes.names:
             own = self._look_at_names(device, name)
+        reading = Reading(quantity=own, value=value, unit=unit)
+        kept = self._censor(device, (reading,))
+        if len(kept) != 1 or kept[0] is not reading or self._may_speak(device, message.assurance) is not None:
+            return None
         self._admit(tx, device)
         digest = _plain_digest(own, unit, value, time_s)
         heard = tx.state.heard
@@ -111,10 +134,11 @@ class Devices:
             node=device,
             record_id=f"{device}/h/{digest.hex()}",
             measured_at_s=time_s,
-            readings=(Reading(quantity=own, value=value, unit=unit),),
+            readings=(reading,),
             assurance=message.assurance,
         )
-        self._put_report(tx, report)
+        if not self._put_report(tx, report):
+            tx.hear(mark)
         return Taken(node=device, stored=1)
 
     def _look_at_names(self, device: str, name: str) -> str:
@@ -126,6 +150,14 @@ class Devices:
         record = Resolved(base_name="", name=name, value=None, unit=None, total=None, time_s=None)
         own = self._own_names[device, name] = self._own_name(device, record)
         return own
+
+    def _censored(self, device: str, record: Resolved) -> Iterator[Resolved]:
+        reading = Reading(quantity=record.name, value=record.value, unit=record.unit, total=record.total)
+        for kept in self._censor(device, (reading,)):
+            if kept is reading:
+                yield record
+            else:
+                yield replace(record, value=kept.value, unit=kept.unit, total=kept.total)
 
     def _check_device(self, device: str) -> None:
         if not _DEVICE.fullmatch(device):
@@ -228,11 +260,11 @@ class Devices:
         if mark in heard:
             self._counters.add("senml_repeated" if content in heard else "senml_conflict")
             return False
-        if is_hash:
+        is_stored = self._put_report(tx, report)
+        if is_hash and is_stored:
             heard.add(mark)  # the record itself says so to the next start
         else:
             tx.hear(mark, content)
-        self._put_report(tx, report)
         return True
 
     def flush(self, tx: Transaction) -> None:
@@ -241,6 +273,11 @@ class Devices:
     def forget(self) -> None:
         """The commit failed: the table says which devices are known."""
         self._known = None
+
+
+def is_node_id(name: str) -> bool:
+    """Whether this is, or begins with, the id of a node that must be enrolled to be heard."""
+    return _NODE_ID.match(name) is not None
 
 
 def _is_below(full: str, name: str) -> bool:

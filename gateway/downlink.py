@@ -20,6 +20,12 @@ class Downlink:
     due_us: int
     airtime_us: int
     is_urgent: bool = False
+    is_join: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Acks of alarms before other acks, and those before joins, which anybody may ask for."""
+        return 2 if self.is_urgent else 0 if self.is_join else 1
 
     @property
     def end_us(self) -> int:
@@ -44,15 +50,11 @@ class Schedule:
         return len(self._waiting)
 
     def add(self, new: Downlink, *, now_us: int) -> bool:
-        """Keep `new` until its moment; whether it has a place. An urgent one takes the place of others."""
+        """Keep `new` until its moment; whether it has a place. One of a higher rank takes the place of others."""
         if now_us > self._latest_take_us(new):
             return self._skip("late")
         rivals = [one for one in self._waiting if _overlap(one, new)]
-        if (
-            any(one.is_urgent for one in rivals)
-            or (rivals and not new.is_urgent)
-            or len(self._waiting) >= _MOST_WAITING
-        ):
+        if any(one.rank >= new.rank for one in rivals) or len(self._waiting) >= _MOST_WAITING:
             return self._skip("conflict")
         for one in rivals:
             self._waiting.remove(one)

@@ -22,6 +22,7 @@ EVICTED = "evicted"
 EXPIRED = "expired"  # it outlived its time to live
 THINNED = "thinned"  # one record stood for them, and that was given up too
 DAMAGED = "damaged"
+NOT_PERMITTED = "not_permitted"  # the site's policy does not let it report this
 
 _MOST_RECORDS = 16  # per cause; more spans than that are told as one
 
@@ -38,6 +39,11 @@ class Gap:
     first: int | None = None
     last: int | None = None
     platforms: tuple[str, ...] = ()
+
+
+def of_report(report: Report, reason: str) -> Gap:
+    """The gap that one report leaves which is not kept."""
+    return Gap(node=report.node, reason=reason, count=1, epoch=report.epoch, first=report.seq, last=report.seq)
 
 
 def reason_of_node(code: int | None) -> str:
@@ -87,7 +93,7 @@ def _sum(a: Gap, b: Gap) -> Gap:
     return replace(a, count=count, first=min(a.first, b.first), last=last)
 
 
-def of_report(report: Report) -> Gap:
+def read_report(report: Report) -> Gap:
     """The gap that `as_report` made this of."""
     values = {reading.quantity: reading.value for reading in report.readings}
     numbers = {name: value for name, value in values.items() if isinstance(value, int)}

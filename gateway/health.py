@@ -40,6 +40,10 @@ def notes(status: Mapping[str, Any]) -> list[str]:
     found = [*status.get("notices", []), *status.get("store", {}).get("notices", [])]
     found += [note for name, part in parts.items() if name.startswith("city.") for note in _city_notes(name, part)]
     found += clock_status.notes(status.get("clock", {}))
+    alarms = status.get("alarms", {})
+    if alarms:
+        unseen = alarms.get("raised", 0)
+        found.append(f"alarms raised: {sum(alarms.values())}, of them not acknowledged: {unseen} (lamppost alarm list)")
     if broker is not None:
         state = f"we are {broker.get('state')} there"
         found.append(_BROKER_NOTE.format(connection=state))

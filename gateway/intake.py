@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drivers.link.frame import URGENT
+from drivers.link.join import is_join
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
+from gateway.identity.joins import Joins, NoJoin, Proof
 from gateway.outbox.entries import Transaction
 from gateway.reading import Reading
 from gateway.store import Store, StoreError, StoreFull
@@ -24,6 +26,7 @@ __all__ = ["Intake", "Message", "Uplink", "Verdict"]
 log = logging.getLogger(__name__)
 
 _WITHIN_S = {"lora": 0.5}  # the answer's moment is 2 s after the frame
+_REACT_S = 0.02  # a rule acts on what is stored: its alarm must not wait for company
 _NODE_WAITS_S = 0.1  # on any other bearer a node sends its next frame when this one is answered
 PutOwn = Callable[[Transaction, Sequence[Reading], str, float | None], str]
 
@@ -37,6 +40,7 @@ class Verdict:
     retry     not stored for want of a working disk: acknowledge nothing, the sender delivers again
     downlink  the sealed ack to send back, if there is one
     stored    how many records are new
+    is_join   `downlink` belongs to a join, not to a report: it may wait, and has a share of its own
     """
 
     accepted: bool
@@ -47,6 +51,7 @@ class Verdict:
     address: int | None = None
     urgent: bool = False
     stored: int = 0
+    is_join: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +72,27 @@ class Intake:
         store: Store,
         *,
         uplinks: Uplinks,
+        joins: Joins,
         devices: Devices,
         put_own: PutOwn,
         counters: Counters,
+        utc_s: Callable[[], int | None],
         is_babbling: Callable[[int], bool] = lambda _: False,
+        must_react: Callable[[], bool] = lambda: False,
+        note_refusal: Callable[[str, str | None], None] = lambda reason, who: None,
     ) -> None:
-        """`is_babbling`: whether alarms from a short address do not hurry for now."""
+        """What is asked of others.
+
+        utc_s       seconds since 1970, None while the clock is not trusted
+        is_babbling  whether alarms from a short address do not hurry for now
+        must_react  whether a rule acts on the spot on what is stored
+        """
         self._is_babbling = is_babbling
+        self._must_react = must_react
+        self._note_refusal = note_refusal
         self._store = store
+        self._joins = joins
+        self._utc_s = utc_s
         self._uplinks = uplinks
         self._devices = devices
         self._put_own = put_own
@@ -84,13 +102,15 @@ class Intake:
     async def submit(self, uplink: Uplink) -> Verdict:
         """Take one sealed frame. Returns after the commit, with the ack to send if the frame was good."""
         self._counters.add("uplinks")
+        if is_join(uplink.frame):
+            return await self._join(uplink)
         urgent = len(uplink.frame) > 2 and uplink.frame[0] & 0x0F == URGENT
         urgent = urgent and not self._is_babbling(int.from_bytes(uplink.frame[1:3], "big"))
         try:
             taken = await self._store.write(
                 lambda tx: self._uplinks.take(tx, uplink),
                 urgent=urgent,
-                within_s=_WITHIN_S.get(uplink.bearer, _NODE_WAITS_S),
+                within_s=self._within_s(_WITHIN_S.get(uplink.bearer, _NODE_WAITS_S)),
             )
         except StoreError as error:
             return self._not_stored(error)
@@ -100,21 +120,42 @@ class Intake:
             )
         return self._acknowledge(taken)
 
+    async def _join(self, uplink: Uplink) -> Verdict:
+        """One step of a join. What it agreed on is on disk before the node is told."""
+        outcome = self._joins.take(uplink.frame)
+        if isinstance(outcome, Proof):
+            proof = outcome
+            try:
+                epoch = await self._store.write(
+                    lambda tx: self._joins.keep(tx, proof, at_s=uplink.received_at_s), urgent=True
+                )
+            except StoreError as error:
+                return self._not_stored(error)
+            outcome = self._joins.tell(proof, epoch=epoch, utc_s=self._utc_s())
+        if isinstance(outcome, NoJoin):
+            return self._refuse(outcome.reason, outcome.node)
+        return Verdict(accepted=True, downlink=outcome.frame, address=outcome.address, node=outcome.node, is_join=True)
+
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
         self._counters.add("senml_messages")
         try:
-            taken = await self._store.write(lambda tx: self._devices.take(tx, message))
+            taken = await self._store.write(lambda tx: self._devices.take(tx, message), within_s=self._within_s(None))
         except StoreError as error:
             return self._not_stored(error)
         return self._acknowledge(taken)
 
-    async def submit_batch(self, messages: Sequence[Message]) -> list[Verdict]:
-        """Take messages that came together, in their order. Returns after the commit, one verdict each."""
+    async def submit_batch(self, messages: Sequence[Message], *, within_s: float | None = None) -> list[Verdict]:
+        """Take messages that came together, in their order. Returns after the commit, one verdict each.
+
+        within_s  the longest that they wait for company; None: as the rate of arrivals allows
+        """
         self._counters.add("senml_messages", len(messages))
         try:
             taken = await self._store.write(
-                lambda tx: [self._devices.take(tx, message) for message in messages], weight=len(messages)
+                lambda tx: [self._devices.take(tx, message) for message in messages],
+                within_s=self._within_s(within_s),
+                weight=len(messages),
             )
         except StoreError as error:
             return [self._not_stored(error) for _ in messages]
@@ -125,8 +166,16 @@ class Intake:
     ) -> str:
         """Store readings of the gateway's own sensors. Returns their record id. Raises StoreError."""
         return await self._store.write(
-            lambda tx: self._put_own(tx, readings, kind, measured_at_s), urgent=kind == "alarm"
+            lambda tx: self._put_own(tx, readings, kind, measured_at_s),
+            urgent=kind == "alarm",
+            within_s=self._within_s(None),
         )
+
+    def _within_s(self, longest_s: float | None) -> float | None:
+        """How long a submission may wait for company at most, None as the rate allows."""
+        if not self._must_react():
+            return longest_s
+        return _REACT_S if longest_s is None else min(longest_s, _REACT_S)
 
     def _acknowledge(self, taken: Taken) -> Verdict:
         """After the commit: seal the ack, which the node will trust."""
@@ -143,6 +192,7 @@ class Intake:
 
     def _refuse(self, reason: str, node: str | None) -> Verdict:
         self._counters.add(f"refused_{reason}")
+        self._note_refusal(reason, node)
         log.debug("refused: %s%s", reason, f" from {node}" if node else "")
         return Verdict(accepted=False, reason=reason, node=node)
 

@@ -10,11 +10,15 @@ from gateway.city.delivery import Options
 from gateway.city.forwarder import Forwarder
 from gateway.city.mqtt import MqttCity
 from gateway.clock import ClockTrust
-from gateway.config import CityConfig, Config, MqttSouthbound
+from gateway.config import CityConfig, Config, MqttSouthbound, SyncConfig
 from gateway.core import Core
+from gateway.edge.actions import Actions
 from gateway.endpoint import Endpoint
 from gateway.mqtt.access import AccessList
 from gateway.mqtt.client import ClientOptions
+from gateway.mqtt.connection import Limits
+from gateway.registry.bundle import LARGEST_ITEM
+from gateway.registry.mqtt_sync import MqttSync
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.mqtt import BrokerSubscription, IngestListener
 from gateway.southbound.sensor import GatewaySensor
@@ -40,6 +44,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
     if mqtt and mqtt.listen_endpoint:
         listener = await stack.enter_async_context(_listener(mqtt, mqtt.listen_endpoint, core))
         parts.append(Part(name="southbound.listen", run=listener.run, status=listener.status))
+        core.publishers.append(listener.publish)
     if mqtt and mqtt.broker_endpoint:
         options = _broker_options(mqtt, mqtt.broker_endpoint, config.gateway.id, core.clock)
         broker = BrokerSubscription(
@@ -50,6 +55,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
+        core.publishers.append(broker.publish)
     if lora:
         radio = LoraRadio(
             lora,
@@ -59,10 +65,35 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             now_s=core.clock.stamp_s,
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
+    if core.trust.keeper is not None:
+        keeper = core.trust.keeper
+        parts.append(Part(name=keeper.name, run=keeper.run, status=keeper.status))
+        if config.sync is not None:
+            sync = MqttSync(
+                keeper.registry,
+                _sync_options(config.sync, config.gateway.id, core.clock),
+                topic=config.sync.topic.replace("{site}", config.gateway.site),
+                told=keeper.told,
+            )
+            parts.append(Part(name=sync.name, run=sync.run, status=sync.status))
     for at, one in enumerate(config.sensor):
         sensor = GatewaySensor(one, core.intake, count=core.counters.add)
         parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
     return parts
+
+
+def edge_actions(config: Config, core: Core) -> Actions:
+    """What alarms do on the spot, told of them by the core from now on."""
+    actions = Actions(
+        config.edge.action,
+        core.edge,
+        is_admitted=core.is_admitted,
+        publish=core.publish,
+        count=core.counters.add,
+        now_s=core.clock.now_s,
+    )
+    core.on_alarm(actions.react)
+    return actions
 
 
 def city_parts(config: Config, core: Core) -> list[Part]:
@@ -111,6 +142,7 @@ def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestLis
         max_frames_per_s=mqtt.max_frames_per_s,
         now_s=core.clock.stamp_s,
         clock=core.clock,
+        certificate_devices=core.trust.certificate_devices,
     )
 
 
@@ -148,6 +180,23 @@ def _delivery_options(city: CityConfig) -> Options:
         pack_wait_s=city.pack_wait_ms / 1000,
         backlog_records_per_s=city.backlog_records_per_s,
         backlog_bytes_per_s=city.backlog_bytes_per_s,
+    )
+
+
+def _sync_options(sync: SyncConfig, gateway_id: str, clock: ClockTrust) -> ClientOptions:
+    tls = None
+    if sync.endpoint.is_tls:
+        tls = dated_by_us(
+            client_context("sync", ca_file=sync.ca_file, cert_file=sync.cert_file, key_file=sync.key_file)
+        )
+    return ClientOptions(
+        endpoint=sync.endpoint,
+        client_id=f"lamppost-{gateway_id}-sync",
+        username=sync.username,
+        password=read_password("sync.password_file", sync.password_file) if sync.password_file else None,
+        tls=tls,
+        limits=Limits(max_packet_size=LARGEST_ITEM + 1024),
+        clock=clock,
     )
 
 

@@ -52,13 +52,22 @@ CREATE TABLE digests (
     node TEXT, epoch INTEGER, seq INTEGER, digest INTEGER NOT NULL, PRIMARY KEY (node, epoch, seq)) WITHOUT ROWID;
 -- Third-party devices that were ever heard: their number is bounded. Their record ids are known from the log.
 CREATE TABLE devices (device TEXT PRIMARY KEY) WITHOUT ROWID;
-
--- The edge step's windows. state: per quantity and unit count, sum, lowest, highest.
-CREATE TABLE windows (
-    subject TEXT, start_s INTEGER, length_s INTEGER, state TEXT NOT NULL,
-    revision INTEGER NOT NULL, is_open INTEGER NOT NULL, touched_at_s REAL NOT NULL,
-    PRIMARY KEY (subject, start_s, length_s)) WITHOUT ROWID;
-CREATE INDEX windows_open ON windows (start_s) WHERE is_open = 1;
-CREATE TABLE window_floors (
-    subject TEXT, length_s INTEGER, start_s INTEGER NOT NULL, PRIMARY KEY (subject, length_s)) WITHOUT ROWID;
 """
+
+# What the edge remembers: windows, alarms, last values sent, counts of what was held back; see gateway/edge/rows.py.
+EDGE_TABLES = """
+CREATE TABLE IF NOT EXISTS edge_state (
+    kind TEXT, owner TEXT, subject TEXT, at_s REAL, is_open INTEGER NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (kind, owner, subject, at_s)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS edge_state_open ON edge_state (kind) WHERE is_open = 1;
+"""
+
+# Root keys that nodes and this gateway agreed on. enrolled: which enrolment it followed, so that a new one ends it.
+# One confirmed row per node at most (a frame under it came); rows above it wait for their first frame.
+JOINS = """
+CREATE TABLE IF NOT EXISTS joins (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, enrolled BLOB NOT NULL, root BLOB NOT NULL,
+    is_confirmed INTEGER NOT NULL, at_s REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS joins_by_node ON joins (node, id);
+"""
+TABLES += JOINS

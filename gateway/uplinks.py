@@ -22,7 +22,7 @@ from gateway.outbox.entries import Transaction
 from gateway.reading import Report
 from gateway.sequences import Sequences
 
-PutReport = Callable[[Transaction, Report], None]
+PutReport = Callable[[Transaction, Report], object]
 PutGap = Callable[[Transaction, gaps.Gap], None]
 _U32_MAX = 0xFFFFFFFF
 _MOST_EPOCHS_LOOKED_AT = 256

@@ -40,6 +40,11 @@ COMMANDS = (
     Command(words=("gateway", "run"), module="gateway.run", about="run the gateway"),
     Command(words=("gateway", "check"), module="gateway.check", about="say what is wrong with a gateway.toml"),
     Command(
+        words=("gateway", "identity"),
+        module="provisioning.gateway_identity",
+        about="make the gateway's key pair, print its public key",
+    ),
+    Command(
         words=("gateway", "config-template"),
         module="gateway.config_template",
         about="print a gateway.toml with every key explained",
@@ -50,11 +55,91 @@ COMMANDS = (
     Command(
         words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
     ),
+    *(
+        Command(
+            words=("group", verb),
+            module="gateway.edge.group_command",
+            about=about,
+            add_arguments=f"add_{verb}_arguments",
+            run=f"run_{verb}",
+        )
+        for verb, about in (
+            ("list", "show the groups of nodes"),
+            ("show", "show one group and its nodes"),
+            ("create", "make a group or a zone"),
+            ("update", "add nodes to a group, or remove them"),
+            ("delete", "delete a group"),
+        )
+    ),
+    *(
+        Command(
+            words=("authority", word),
+            module=module,
+            about=about,
+            add_arguments=f"add_{name}_arguments",
+            run=f"run_{run}",
+        )
+        for word, module, name, run, about in (
+            ("init", "provisioning.authority", "init", "init", "make a site's authority: its key, log and anchor"),
+            ("issue", "provisioning.authority_say", "issue", "issue", "enrol nodes, devices and gateways"),
+            ("endorse", "provisioning.authority_say", "endorse", "endorse", "vouch for an identity for some time"),
+            ("suspend", "provisioning.authority_say", "about", "suspend", "refuse an identity until it is un-revoked"),
+            ("revoke", "provisioning.authority_say", "revoke", "revoke", "refuse an identity or a gateway for good"),
+            ("unrevoke", "provisioning.authority_say", "about", "unrevoke", "admit an identity again"),
+            ("rotate", "provisioning.authority_say", "rotate", "rotate", "give a node or the site a new key"),
+            (
+                "transfer",
+                "provisioning.authority_say",
+                "transfer",
+                "transfer",
+                "move an identity to a zone or another site",
+            ),
+            ("policy", "provisioning.authority_rules", "policy", "policy", "put a policy into force"),
+            ("anchor", "provisioning.authority_rules", "anchor", "anchor", "trust another site, or no longer"),
+            ("export", "provisioning.authority", "export", "export", "write a bundle or the anchor for others"),
+        )
+    ),
+    *(
+        Command(
+            words=("alarm", verb),
+            module="gateway.edge.alarm_command",
+            about=about,
+            add_arguments=f"add_{verb}_arguments",
+            run=f"run_{verb}",
+        )
+        for verb, about in (("list", "show the alarms that are raised"), ("ack", "say that an alarm has been seen"))
+    ),
+    *(
+        Command(
+            words=words, module=module, about=about, add_arguments=f"add_{words[1]}_arguments", run=f"run_{words[1]}"
+        )
+        for words, module, about in (
+            (("registry", "init"), "gateway.registry.commands", "make a gateway's registry and its request"),
+            (("registry", "show"), "gateway.registry.commands", "show logs, gateways, identities, policy"),
+            (("registry", "sync"), "gateway.registry.commands", "carry logs by file"),
+            (
+                ("registry", "suspend"),
+                "gateway.registry.commands",
+                "refuse identities at this gateway, with no authority",
+            ),
+            (("registry", "prove"), "gateway.registry.commands_prove", "write a proof for one identity"),
+            (("registry", "verify"), "gateway.registry.commands_prove", "check a proof, or every signature there is"),
+            (("identity", "resolve"), "gateway.registry.commands_prove", "show who is behind a name"),
+            (("audit", "verify"), "gateway.audit_commands", "say whether the audit log was changed"),
+            (("audit", "show"), "gateway.audit_commands", "print the audit log"),
+        )
+    ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
 _GROUPS = {
     "gateway": "the box in the street cabinet: run it, check it, look into it",
+    "group": "nodes under one name, for windows, rules and policies",
+    "alarm": "what the rules of the gateway have found",
+    "authority": "the site's owner: who belongs to the site, and who no longer",
+    "registry": "the site's signed logs, as a gateway holds them",
+    "identity": "who is behind a name",
+    "audit": "what a gateway did, hash-chained",
     "city": "the far end: what a platform receives",
     "board": "a node without hardware",
 }

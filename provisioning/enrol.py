@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from drivers.link.p256 import CurveError, decompress
 from gateway.database import NAME as DATABASE
 from gateway.errors import GatewayError
 from gateway.outbox.view import look
@@ -72,11 +73,41 @@ class Enrolment:
             "address": self.address,
             "hash": self.hash,
             "alias": self.alias,
-            "root_key_hex": self.root_key.hex(),
+            **({"root_key_hex": self.root_key.hex()} if self.root_key else {}),
             "epoch": self.epoch,
             "public_key": self.public_key,
             "enrolled_at_s": round(time.time()),
         }
+
+
+def enrol_public(data_dir: Path, *, public_key: bytes, alias: str = "", pen: int = DEFAULT_PEN) -> Enrolment:
+    """Enrol a node that was born with a key pair of its own: it joins, and no key is placed by hand.
+
+    public_key  33 bytes, compressed, as the node told at its birth
+    Raises      EnrolError
+    """
+    try:
+        decompress(public_key)
+    except CurveError as error:
+        raise EnrolError(f"this is no public key of a node ({error}); copy all 66 hex digits that it printed") from None
+    identity = Identity(public_key=public_key, pen=pen)
+    made = Enrolment(
+        id=identity.id,
+        address=identity.address.hex(),
+        hash=identity.hash.hex(),
+        alias=alias or identity.address.hex(),
+        epoch=_FIRST_EPOCH,
+        public_key=public_key.hex(),
+        root_key=b"",
+        private_key_pem="",
+        gateway_file=_gateway_file(data_dir, identity.hash.hex()),
+    )
+    return _written(data_dir, made)
+
+
+def nvs_of_born(made: Enrolment, *, trust: bytes) -> dict[str, bytes | int]:
+    """What the host writes into the NVS of a node that has its own key pair: its names, and whom it trusts."""
+    return {"id": made.id.encode(), "address": bytes.fromhex(made.address), "site": trust}
 
 
 def nvs_of(bundle: Mapping[str, object]) -> dict[str, bytes | int]:
@@ -107,10 +138,13 @@ def enrol(data_dir: Path, *, alias: str = "", pen: int = DEFAULT_PEN, renew: str
         raise EnrolError(f"alias {alias!r}: use 1 to 32 letters, digits, dots, hyphens or underscores")
     if not 0 < pen <= _LAST_EPOCH:
         raise EnrolError(f"pen {pen}: use your IANA private enterprise number, or leave it out")
+    return _written(data_dir, _renewed(data_dir, renew, alias) if renew else _new(data_dir, alias, pen))
+
+
+def _written(data_dir: Path, made: Enrolment) -> Enrolment:
     nodes = data_dir / "nodes"
     try:
         make_secret_dir(nodes)
-        made = _renewed(data_dir, renew, alias) if renew else _new(data_dir, alias, pen)
         _refuse_taken_alias(nodes, made)
         write_secret(made.gateway_file, made._for_gateway())
     except OSError as error:
@@ -192,7 +226,7 @@ def _refuse_taken_alias(nodes: Path, made: Enrolment) -> None:
 def _read(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text())
-        for key in ("id", "address", "hash", "alias", "root_key_hex", "epoch", "public_key"):
+        for key in ("id", "address", "hash", "alias", "epoch", "public_key"):
             content[key]
     except (ValueError, KeyError, TypeError):
         raise EnrolError(f"{path} is not a node file; move it elsewhere") from None
@@ -217,13 +251,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", type=Path, required=True, metavar="DIR", help="the gateway's data folder, as in gateway.toml")
     add("--alias", default="", metavar="NAME", help="what people call the node, e.g. lamp-17 (default: its address)")
     add("--out", type=Path, metavar="FILE", help="where the node's secrets go (default: <alias>-secret.json here)")
+    add("--public-key", metavar="HEX", help="of a node with a key pair of its own, as it printed it: it will join")
     add("--renew", metavar="NODE", help="new keys for a node that lost its own: its id, address or alias")
     add("--pen", type=int, default=DEFAULT_PEN, metavar="N", help="your IANA enterprise number (default: 32473)")
     add("--json", action="store_true", help="print the result as JSON; keys are never printed")
 
 
+def _run_public(args: argparse.Namespace) -> int:
+    try:
+        public_key = bytes.fromhex(args.public_key)
+    except ValueError:
+        raise EnrolError("--public-key must be the 66 hex digits that the node printed") from None
+    if args.alias and not _ALIAS.fullmatch(args.alias):
+        raise EnrolError(f"alias {args.alias!r}: use 1 to 32 letters, digits, dots, hyphens or underscores")
+    made = enrol_public(args.data_dir, public_key=public_key, alias=args.alias, pen=args.pen)
+    told = _tell_gateway(args.data_dir)
+    if args.json:
+        print(json.dumps({"id": made.id, "address": made.address, "alias": made.alias, "epoch": made.epoch}))
+        return 0
+    print(f"enrolled {made.alias}  {made.id}  address {made.address}: it joins with its own key pair")
+    print(f"for the gateway: {made.gateway_file} ({told})")
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says; the exit code."""
+    if args.public_key is not None:
+        return _run_public(args)
     planned = args.out or Path(f"{args.alias}-secret.json")
     if not args.renew and planned.exists():
         raise EnrolError(f"{planned} exists and may be a node's only key; move it, or give another file with --out")

@@ -7,6 +7,7 @@ import ast
 from pathlib import Path
 
 from boards import mpy
+from provisioning.shorten import shorten
 
 _ROOT = Path(__file__).parents[1]
 _FOR_CPYTHON = {
@@ -19,17 +20,20 @@ _FOR_CPYTHON = {
     "firmware/journal_image.py",
 }
 _RUN_BY_NAME = ("boot.py", "main.py")
+_TABLES = ("drivers/link/p256_base.bin",)  # read from flash, never into memory
 
 
 def node_files() -> dict[str, bytes]:
     """Content by absolute path on the node. Raises boards.mpy.CompileError."""
     files = {f"/{name}": (_ROOT / "firmware" / name).read_bytes() for name in _RUN_BY_NAME}
+    files |= {f"/lib/{name}": (_ROOT / name).read_bytes() for name in _TABLES}
     for package in ("drivers", "firmware"):
         for source in sorted((_ROOT / package).rglob("*.py")):
             name = source.relative_to(_ROOT).as_posix()
             if _belongs_on_a_node(source, name):
                 path = f"/lib/{name.removesuffix('.py')}.mpy"
-                files[path] = mpy.compile_file(source, name=path)  # one name in the node's memory, not two
+                text = shorten(source.read_text(encoding="utf-8"))
+                files[path] = mpy.compile_text(text, name=path)  # one name in the node's memory, not two
     return files
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from boards import data as boards
+from drivers.link.site import trust_from
 from firmware import config as node_config
 from firmware.config_error import ConfigError as NodeConfigError
 from gateway.errors import ConfigError, GatewayError
-from provisioning.enrol import EnrolError, nvs_of
+from provisioning.enrol import EnrolError, Enrolment, enrol_public, nvs_of, nvs_of_born
 from provisioning.payload import node_files
 
 _NAMESPACE = "lamppost"
@@ -33,6 +34,23 @@ for name in ("key", "epoch", "counter"):  # the old ones first: a new key never 
 nvs.commit()
 for name, value in {values!r}:
     (nvs.set_i32 if isinstance(value, int) else nvs.set_blob)(name, value)
+    nvs.commit()
+print("stored")
+"""
+
+
+_BIRTH_SCRIPT = """\
+import esp32, network
+from drivers import clock
+from firmware.birth import be_born
+public = be_born(esp32.NVS({namespace!r}), network.WLAN(network.STA_IF), clock)
+print("public", public.hex())
+"""
+_NAMES_SCRIPT = """\
+import esp32
+nvs = esp32.NVS({namespace!r})
+for name, value in {values!r}:
+    nvs.set_blob(name, value)
     nvs.commit()
 print("stored")
 """
@@ -89,6 +107,45 @@ def provision_port(
     _mpremote(port, "reset", step="reset")
 
 
+def bear_port(port: str, *, board: boards.Board, config: Mapping[str, object]) -> bytes:
+    """Copy the firmware, and have the node make its key pair. Returns its public key; a node that has one keeps it.
+
+    Raises ProvisionError, ConfigError
+    """
+    files = files_for(board=board, config=config)
+    with tempfile.TemporaryDirectory(prefix="lamppost-") as name:
+        folder = Path(name)
+        _lay_out(folder / "node", files)
+        _say(f"copying {len(files)} files")
+        _mpremote(port, "fs", "cp", "-r", *sorted(map(str, (folder / "node").iterdir())), ":", step="copying files")
+        answer = _run_script(port, folder, _BIRTH_SCRIPT.format(namespace=_NAMESPACE), step="making the key pair")
+    words = _last_line(answer).split()
+    if len(words) != 2 or words[0] != "public":
+        raise ProvisionError(f"{port}: no key pair was made; the board said: {_last_line(answer)}")
+    return bytes.fromhex(words[1])
+
+
+def name_port(port: str, made: Enrolment, *, trust: bytes) -> None:
+    """Tell a node that has its own key pair what it is called and whom it may trust, and reset it: it joins then.
+
+    trust   provisioning.gateway_list.trust_of
+    Raises  ProvisionError
+    """
+    values = list(nvs_of_born(made, trust=trust).items())
+    with tempfile.TemporaryDirectory(prefix="lamppost-") as name:
+        script = _NAMES_SCRIPT.format(namespace=_NAMESPACE, values=values)
+        answer = _run_script(port, Path(name), script, step="writing its names")
+    if "stored" not in answer:
+        raise ProvisionError(f"{port}: the node's names were not stored; the board said: {_last_line(answer)}")
+    _mpremote(port, "reset", step="reset")
+
+
+def _run_script(port: str, folder: Path, text: str, *, step: str) -> str:
+    script = folder / "script.py"
+    script.write_text(text)
+    return _mpremote(port, "run", str(script), step=step)
+
+
 def _lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
     for path, content in files.items():
         place = folder / path.lstrip("/")
@@ -133,13 +190,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `lamppost provision`."""
     add = parser.add_argument
     add("--port", required=True, metavar="PORT", help="the board's serial port, e.g. /dev/ttyACM0")
-    add("--bundle", type=Path, required=True, metavar="FILE", help="the node's secrets, from `lamppost enrol`")
+    add("--bundle", type=Path, metavar="FILE", help="the node's secrets, from `lamppost enrol`")
+    add("--born", action="store_true", help="instead: the node makes its own key pair, and joins")
+    add(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="with --born: the gateway's data folder, where the node is enrolled",
+    )
+    add("--trust", metavar="HEX", help="with --born: whom the node may trust, from the site's authority")
+    add("--alias", default="", metavar="NAME", help="with --born: what people call the node")
     add("--config", type=Path, required=True, metavar="FILE", help="the node's settings, its config.json")
     add("--board", default="heltec_v3", metavar="NAME", help=f"{', '.join(boards.names())} (default: heltec_v3)")
 
 
+def _run_born(args: argparse.Namespace) -> int:
+    if args.data_dir is None or args.trust is None:
+        raise ConfigError("--born", True, "needs --data-dir and --trust as well")
+    try:
+        trust = bytes.fromhex(args.trust)
+        trust_from(trust)
+    except ValueError:
+        raise ConfigError("--trust", args.trust, "must be the hex digits that the site's authority gave") from None
+    config = _read_json(args.config, "--config")
+    try:
+        public_key = bear_port(args.port, board=boards.load(args.board), config=config)
+        made = enrol_public(args.data_dir, public_key=public_key, alias=args.alias)
+    except boards.BoardError as error:
+        raise ConfigError("--board", args.board, str(error)) from None
+    name_port(args.port, made, trust=trust)
+    print(f"{made.alias} ({made.id}) is ready on {args.port}; its private key is on the board alone, and it joins now")
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says; the exit code."""
+    if args.born:
+        return _run_born(args)
+    if args.bundle is None:
+        raise ConfigError("--bundle", None, "is missing; or give --born for a node that makes its own key pair")
     bundle, config = _read_json(args.bundle, "--bundle"), _read_json(args.config, "--config")
     try:
         board = boards.load(args.board)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("tools.bench_mqtt", "tools.bench_intake", "tools.bench_drain", "tools.bench_alarm")
+BENCHES = ("tools.bench_mqtt", "tools.bench_intake", "tools.bench_edge", "tools.bench_drain", "tools.bench_alarm")
 LONG_BENCHES = ("tools.bench_store", "tools.bench_rivals")
 
 

@@ -41,6 +41,14 @@ def hkdf_expand(prk, info, length):
 def hmac_sha256(key, data):
     if len(key) > 64:
         key = hashlib.sha256(key).digest()
-    key = key + bytes(64 - len(key))
-    inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in key]) + data).digest()
-    return hashlib.sha256(bytes([byte ^ 0x5C for byte in key]) + inner).digest()
+    pad = bytearray(64)  # no lists: a join has no room for them
+    for at in range(64):
+        pad[at] = 0x36 ^ (key[at] if at < len(key) else 0)
+    digest = hashlib.sha256(pad)
+    digest.update(data)
+    inner = digest.digest()
+    for at in range(64):
+        pad[at] ^= 0x36 ^ 0x5C
+    digest = hashlib.sha256(pad)
+    digest.update(inner)
+    return digest.digest()

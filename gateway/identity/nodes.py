@@ -1,4 +1,4 @@
-"""The enrolled nodes: one file each in data_dir/nodes, as `lamppost enrol` writes them.
+"""The enrolled nodes: one file each in data_dir/nodes, as `lamppost enrol` writes them, and those a registry knows.
 
 Goes in: a folder. Comes out: for a short address the nodes that may have it; addresses collide, the tag decides. Keys
 stay in memory and never enter a message.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from drivers.link.edhoc import kid_of
 
 log = logging.getLogger(__name__)
 _KEY_LEN = 32
@@ -20,23 +23,38 @@ _U32_MAX = 0xFFFFFFFF
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """Who may speak, and the key that proves it. `epoch`: the lowest that is accepted."""
+    """Who may speak, and the key that proves it. `epoch`: the lowest that is accepted.
+
+    root_key    of 32 bytes, placed by hand; b"" for a node that must join
+    public_key  compressed point of 33 bytes, by which it may join; b"" for a node that may not
+    """
 
     id: str
     address: int
     root_key: bytes = field(repr=False)
     epoch: int
+    public_key: bytes = b""
     alias: str | None = None
     enrolled_at_s: float = 0.0
+
+
+Registered = Callable[[Any], Sequence[Node]]
+
+
+def _nobody(shown: object) -> Sequence[Node]:
+    return ()
 
 
 class Nodes:
     """What the folder holds, read at `load` and again when an unknown address comes after the folder changed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, at_address: Registered = _nobody, with_kid: Registered = _nobody) -> None:
+        """at_address, with_kid: nodes of the site's registry, by u16 or kid; a file for the same node goes before."""
         self._folder = folder
+        self._registered_at, self._registered_with = at_address, with_kid
         self._seen: tuple[int, int] = (0, 0)
         self._by_address: dict[int, list[Node]] = {}
+        self._by_kid: dict[bytes, list[Node]] = {}
         self.by_id: dict[str, Node] = {}
         self.names: frozenset[str] = frozenset()
         self.problems: list[str] = []
@@ -59,7 +77,11 @@ class Nodes:
         by_address: dict[int, list[Node]] = {}
         for node in found.values():
             by_address.setdefault(node.address, []).append(node)
-        self.by_id, self._by_address, self.problems = found, by_address, problems
+        by_kid: dict[bytes, list[Node]] = {}
+        for node in found.values():
+            if node.public_key:
+                by_kid.setdefault(kid_of(node.public_key), []).append(node)
+        self.by_id, self._by_address, self._by_kid, self.problems = found, by_address, by_kid, problems
         self.names = frozenset([*found, *(node.alias for node in found.values() if node.alias)])
         for problem in problems:
             log.warning("not enrolled: %s", problem)
@@ -70,7 +92,18 @@ class Nodes:
         if found is None and self._stamp() != self._seen:
             self.load()
             found = self._by_address.get(address)
-        return found or []
+        return self._with_registered(found, self._registered_at(address))
+
+    def with_kid(self, kid: bytes) -> list[Node]:
+        """The nodes that may join under this kid; a file that came since the last look counts."""
+        found = self._by_kid.get(kid)
+        if found is None and self._stamp() != self._seen:
+            self.load()
+            found = self._by_kid.get(kid)
+        return self._with_registered(found, self._registered_with(kid))
+
+    def _with_registered(self, found: list[Node] | None, registered: Sequence[Node]) -> list[Node]:
+        return [*(found or ()), *(node for node in registered if node.id not in self.by_id)]
 
     def _stamp(self) -> tuple[int, int]:
         try:
@@ -95,10 +128,12 @@ def read_node(path: Path) -> Node:
         raise ValueError("others can read this key; chmod 600 it, and enrol the node anew if they may have")
     if not isinstance(table, dict):
         raise ValueError("is not a JSON object; enrol the node again")
+    public_key = _public_key(table["public_key"]) if table.get("public_key") else b""
     return Node(
         id=_text(table, "id"),
         address=_address(table.get("address")),
-        root_key=_key(table.get("root_key_hex")),
+        root_key=b"" if public_key and table.get("root_key_hex") is None else _key(table.get("root_key_hex")),
+        public_key=public_key,
         epoch=_epoch(table.get("epoch", 1)),
         alias=_text(table, "alias") if table.get("alias") else None,
         enrolled_at_s=_seconds(table.get("enrolled_at_s"), status.st_mtime),
@@ -131,6 +166,17 @@ def _key(value: object) -> bytes:
     if len(key) != _KEY_LEN:
         raise ValueError('"root_key_hex" must be 64 hex digits')
     return key
+
+
+def _public_key(value: object) -> bytes:
+    """Its form only: whether it is a point shows at the first join, and costs too much for a hundred thousand files."""
+    try:
+        octets = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        octets = b""
+    if len(octets) != 33 or octets[0] >> 1 != 1:
+        raise ValueError('"public_key" must be a compressed point of P-256, 66 hex digits')
+    return octets
 
 
 def _epoch(value: object) -> int:

@@ -1,14 +1,14 @@
 """Who sent this frame, and is it fresh: the tag says who, the replay window says whether it was here before.
 
-The interface is three calls, so that sessions made by a key agreement can take the place of these: `open(frame)` tells
-and changes nothing, `accept(opened)` moves the window with the record that the frame brought, `reply_to(opened)`
-answers it. Keys come from the node files. Source: docs/protocol.md, "Frame" and "Keys"; the window follows RFC 4303
-section 3.4.3.
+The interface is three calls: `open(frame)` tells and changes nothing, `accept(opened)` moves the window with the record
+that the frame brought, `reply_to(opened)` answers it. Keys come from the node files, or from joins (roots). Source:
+docs/protocol.md, "Frame" and "Keys"; the window follows RFC 4303 section 3.4.3.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.link import keys
@@ -24,6 +24,7 @@ from drivers.link.frame import (
 )
 from gateway.floors import Floors
 from gateway.identity.nodes import Node, Nodes
+from gateway.identity.roots import Root, Roots
 from gateway.identity.seal import Aead
 from gateway.store_errors import StoreFull
 from gateway.tables import Tables
@@ -32,6 +33,8 @@ _WINDOW = 64
 _DOWN_BLOCK = 256
 _KEYS_CACHED = 4096
 _U32_MAX = 0xFFFFFFFF
+MaySpeak = Callable[[Node], str | None]
+Heard = Callable[[str, int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +42,11 @@ class Opened:
     """A frame that is its node's own and was not here before.
 
     advances_from  the session's epoch, if this frame opens a later one
+    root           the key it came under; a join's, if it is the first one, is confirmed with it
     """
 
     node: Node
+    root: Root
     epoch: int
     counter: int
     is_full: bool
@@ -109,9 +114,27 @@ class Session:
 class Sessions:
     """All sessions: a cache over the table, written down with the records that they guard. Of the commit thread."""
 
-    def __init__(self, nodes: Nodes, floors: Floors, *, downlink_start: int = 0, cached: int = 4096) -> None:
-        """`downlink_start`: no downlink counter from here on was used before this database was begun."""
+    def __init__(
+        self,
+        nodes: Nodes,
+        floors: Floors,
+        *,
+        downlink_start: int = 0,
+        cached: int = 4096,
+        roots: Roots | None = None,
+        may_speak: MaySpeak = lambda node: None,
+        heard: Heard = lambda node, epoch, at_s: None,
+    ) -> None:
+        """What is asked and told of nodes.
+
+        downlink_start  no downlink counter from here on was used before this database was begun
+        may_speak       why a node is refused although the frame is its own ("revoked"), None if it is not
+        heard           told of every accepted frame
+        """
+        self._may_speak = may_speak
+        self._heard = heard
         self._nodes = nodes
+        self._roots = roots or Roots()
         self._downlink_start = downlink_start
         self._floors = floors
         self._cached = cached
@@ -127,23 +150,28 @@ class Sessions:
             return Refused(error.reason)
         refused = Refused("unknown_node")
         for node in self._nodes.candidates(frame.address):
-            outcome = self._try(node, self.of(tx, node.id), frame, raw)
-            if isinstance(outcome, Opened):
-                return outcome
-            if refused.reason in ("unknown_node", "bad_tag"):  # the most telling one of all candidates
-                refused = outcome
+            roots = self._roots.of(tx, node)
+            if not roots:
+                refused = Refused("no_session", node.id)  # it must join first
+            for root in roots:
+                outcome = self._try(node, root, self.of(tx, node.id), frame, raw)
+                if isinstance(outcome, Opened):
+                    reason = self._may_speak(node)
+                    return Refused(reason, node.id) if reason else outcome
+                if refused.reason in ("unknown_node", "bad_tag"):  # the most telling one of all candidates
+                    refused = outcome
         return refused
 
-    def _try(self, node: Node, session: Session | None, frame: Frame, raw: bytes) -> Opened | Refused:
+    def _try(self, node: Node, root: Root, session: Session | None, frame: Frame, raw: bytes) -> Opened | Refused:
         if frame.epoch is not None:
             epoch, counter = frame.epoch, frame.counter
-        elif session is None or session.epoch < node.epoch:
+        elif session is None or session.epoch < node.epoch or root.is_pending:
             return Refused("no_session", node.id)  # it will send a full one
         else:
             epoch, counter = session.epoch, reconstruct_counter(frame.counter, session.highest)
         if counter > _U32_MAX:
             return Refused("bad_tag", node.id)
-        box, iv = self._key(node, epoch, keys.UP)
+        box, iv = self._key(node, root, epoch, keys.UP)
         try:
             body = box.open(keys.nonce(iv, counter), aad_uplink(frame.head, epoch, counter), raw[frame.header_len :])
         except FrameError as error:
@@ -151,10 +179,11 @@ class Sessions:
         if epoch < node.epoch or (session is not None and epoch < session.epoch):
             return Refused("stale_epoch", node.id)
         is_later = session is None or epoch > session.epoch
-        if not is_later and session is not None and not session.is_fresh(counter):
-            return Refused("replayed", node.id)
+        if not is_later and session is not None and not (root.is_pending or session.is_fresh(counter)):
+            return Refused("replayed", node.id)  # of a key that no frame came under yet, every counter is fresh
         return Opened(
             node=node,
+            root=root,
             epoch=epoch,
             counter=counter,
             is_full=frame.is_full,
@@ -169,19 +198,22 @@ class Sessions:
         if session is None:
             session = Session(opened.epoch, opened.counter, 0, self._downlink_start, 0, heard_at_s)
             self._known[opened.node.id] = session
-        elif opened.epoch > session.epoch:
+        elif opened.root.is_pending or opened.epoch > session.epoch:
             session.epoch, session.highest, session.seen = opened.epoch, opened.counter, 0
         else:
             session.mark(opened.counter)
+        if opened.root.is_pending:
+            self._roots.confirm(tx, opened.node, opened.root)
         session.boot = session.boot if boot is None else boot
         session.heard_at_s = heard_at_s
+        self._heard(opened.node.id, opened.epoch, heard_at_s)
         self._changed.add(opened.node.id)
         return session
 
     def reply_to(self, tx: Tables, opened: Opened) -> Reply:
         """What seals one downlink: its counter was never used and is on disk with this commit. Raises StoreFull."""
         counter = self._reserve(tx, opened.node.id)
-        box, iv = self._key(opened.node, opened.epoch, keys.DOWN)
+        box, iv = self._key(opened.node, opened.root, opened.epoch, keys.DOWN)
         header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full)
         aad = aad_downlink(header[:3], opened.epoch, counter, opened.counter)
         return Reply(header, box, keys.nonce(iv, counter), aad)
@@ -222,12 +254,13 @@ class Sessions:
     def forget(self) -> None:
         self._known.clear()
         self._changed.clear()
+        self._roots.forget()
 
-    def _key(self, node: Node, epoch: int, direction: bytes) -> tuple[Aead, bytes]:
-        name = (node.id, node.root_key, epoch, direction)
+    def _key(self, node: Node, root: Root, epoch: int, direction: bytes) -> tuple[Aead, bytes]:
+        name = (node.id, root.key, epoch, direction)
         found = self._keys.pop(name, None)
         if found is None:
-            key, iv = keys.derive(node.root_key, epoch, direction)
+            key, iv = keys.derive(root.key, epoch, direction)
             found = (Aead(key), iv)
             if len(self._keys) >= _KEYS_CACHED:
                 self._keys.popitem(last=False)

@@ -44,7 +44,7 @@ def told(ledger: Ledger, stream: int, runs: Sequence[Run], records: Sequence[Fou
         else:
             numbered.setdefault((report.node, report.epoch, platforms), []).append(report.seq)
         if report.kind == "gap" and platforms:
-            again.append(gaps.of_report(report))
+            again.append(gaps.read_report(report))
         elif report.kind == "thinned" and platforms:
             again.append(originals(report))
     found = list(_of_numbered(numbered, reason))

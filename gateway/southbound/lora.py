@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from drivers import clock as driver_clock
 from drivers.bus.linux import BusError
+from drivers.link.join import begins_join
 from drivers.radio.lora import Channel, RadioError
 from drivers.radio.sx126x import PREPARE_MS, TooLate
 from gateway.config import LoraSouthbound
@@ -128,6 +129,9 @@ class LoraRadio:
         if self._in_hand >= _MOST_IN_HAND:
             self._count("lora_frames_dropped_busy", 1)  # not stored, not answered: the node sends it again
             return
+        if begins_join(self._buf[: packet.length]) and not self._duty.begin_join():
+            self._count("lora_joins_skipped_share", 1)
+            return
         uplink = Uplink(
             frame=bytes(self._buf[: packet.length]),
             bearer="lora",
@@ -150,6 +154,7 @@ class LoraRadio:
                 due_us=ended_us + WINDOW_US,
                 airtime_us=self._downlink.airtime_us(len(verdict.downlink)),
                 is_urgent=verdict.urgent,
+                is_join=verdict.is_join,
             )
             self._schedule.add(downlink, now_us=_now_us())
 
@@ -160,6 +165,9 @@ class LoraRadio:
             return
         if radio.is_receiving and not downlink.is_urgent:
             self._count("lora_acks_skipped_conflict", 1)  # the frame now coming in would be lost instead
+            return
+        if downlink.is_join and not self._duty.take_join_share(downlink.airtime_us):
+            self._count("lora_joins_skipped_share", 1)
             return
         try:
             self._duty.record(downlink.airtime_us)

@@ -26,6 +26,8 @@ from gateway.mqtt.link import Link
 from gateway.mqtt.listener import Listener
 from gateway.mqtt.packet import Connect, Publish
 from gateway.mqtt.session import Session
+from gateway.southbound.rhythm import Rhythm
+from gateway.trust import REFUSALS, CertificateDevices
 from gateway.uplinks import Uplink
 from gateway.validity import DateError, require_dates
 
@@ -35,6 +37,7 @@ FRAME_FILTER = "n/+/up"
 SENML_FILTER = "up/+/senml"
 _FRAME_TOPIC = re.compile(r"n/[0-9a-f]{4}/up")
 _SENML_TOPIC = re.compile(r"up/([^/]{1,128})/senml")
+_ACTION_TOPIC = re.compile(r"act/[A-Za-z0-9._-]{1,64}")
 _NODE_CLIENT_ID = re.compile(r"n-([0-9a-f]{4})-[0-9a-f]{8}")
 _LONGEST_FRAME = 255
 _PASSWORD_CHECKS = 4  # at one time: each takes a thread, 16 MiB and some 40 ms
@@ -53,8 +56,12 @@ _NOT_AUTHORISED = frozenset(
         "senml_claims_other",
         "senml_too_many_devices",
         "senml_retained",
+        *REFUSALS,
+        *(f"senml_{reason}" for reason in REFUSALS),
     )
 )
+
+_AT_ONCE_S = 0.005  # for who waits: long enough for what is in the same socket buffer
 
 
 class Ingest:
@@ -78,7 +85,9 @@ class Ingest:
         self._downlink = downlink
         self._rate = FrameRate(max_frames_per_s)
         self._now_s = now_s
+        self._rhythm = Rhythm()
         self._together: list[tuple[Message, asyncio.Future[int | None]]] = []
+        self._is_awaited = False  # one of these does nothing until it is answered
         self._submitting: set[asyncio.Task[None]] = set()
 
     def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
@@ -95,6 +104,7 @@ class Ingest:
             if not self._together:  # all that arrived in this turn of the loop is submitted as one
                 done.get_loop().call_soon(self._submit_together)
             self._together.append((self._as_message(packet, peer, senml[1]), done))
+            self._is_awaited |= self._rhythm.is_waiting(senml[1])
         return done
 
     async def _take_other(self, packet: Publish, peer: Peer) -> int | None:
@@ -104,14 +114,17 @@ class Ingest:
 
     def _submit_together(self) -> None:
         together, self._together = self._together, []
-        task = asyncio.get_running_loop().create_task(self._submit(together), name="southbound.mqtt.submit")
+        within_s, self._is_awaited = (_AT_ONCE_S if self._is_awaited else None), False
+        task = asyncio.get_running_loop().create_task(self._submit(together, within_s), name="southbound.mqtt.submit")
         self._submitting.add(task)
         task.add_done_callback(self._submitting.discard)
 
-    async def _submit(self, together: list[tuple[Message, "asyncio.Future[int | None]"]]) -> None:
+    async def _submit(
+        self, together: list[tuple[Message, "asyncio.Future[int | None]"]], within_s: float | None
+    ) -> None:
         """Every message gets its answer here, also when the intake fails: the connection tells its owner."""
         try:
-            verdicts = await self._intake.submit_batch([message for message, _ in together])
+            verdicts = await self._intake.submit_batch([message for message, _ in together], within_s=within_s)
         except BaseException as error:
             for _, done in together:
                 if not done.done():
@@ -119,7 +132,8 @@ class Ingest:
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, done), verdict in zip(together, verdicts, strict=True):
+        for (message, done), verdict in zip(together, verdicts, strict=True):
+            self._rhythm.answered(message.device)
             if not done.done():
                 done.set_result(_code_of(verdict))
 
@@ -186,6 +200,7 @@ class IngestListener:
     access           who may connect; None: anybody, and what they send is passed on as assurance "none"
     allow_plaintext  take readable SenML from other machines without TLS
     clock            what the dates of client certificates are held against
+    certificate_devices  asks the registry who a verified certificate (DER, common name) may speak for, or why not
     """
 
     def __init__(
@@ -201,7 +216,9 @@ class IngestListener:
         limits: ListenerLimits | None = None,
         now_s: Callable[[], float] = time.time,
         clock: ClockTrust | None = None,
+        certificate_devices: CertificateDevices | None = None,
     ) -> None:
+        self._certificate_devices = certificate_devices
         self._endpoint = endpoint
         self._clock = clock or ClockTrust()
         self._count = count
@@ -249,6 +266,8 @@ class IngestListener:
             self._count(f"mqtt_refused_{error.state}")
             log.warning("client %s is refused: %s", client_id, error)
             return codes.NOT_AUTHORISED
+        if origin.certificates and self._certificate_devices is not None:
+            return self._admit_certificate(client_id, origin, origin.certificates[0])
         if origin.certificate_name is not None:
             devices = self._access.devices_of(origin.certificate_name) or frozenset((origin.certificate_name,))
             return Peer(client_id, origin.certificate_name, devices, "mtls", is_private)
@@ -262,10 +281,25 @@ class IngestListener:
             return codes.BAD_CREDENTIALS
         return Peer(client_id, connect.username, self._access.devices_of(connect.username), "password", is_private)
 
+    def _admit_certificate(self, client_id: str, origin: Origin, certificate: bytes) -> Peer | int:
+        """Who holds the certificate's key, as the site's registry knows it."""
+        assert self._certificate_devices is not None
+        devices, reason = self._certificate_devices(certificate, origin.certificate_name or "")
+        if reason is not None:
+            self._count(f"mqtt_refused_certificate_{reason}")
+            return codes.NOT_AUTHORISED
+        return Peer(client_id, origin.certificate_name, devices, "mtls", is_private=True)
+
     def may_subscribe(self, peer: Peer, topic: str) -> int:
-        """A node may hear its own downlinks, and nobody anything else (listener.Policy)."""
+        """A node may hear its own downlinks, a device whose SenML is taken what alarms say (listener.Policy)."""
         node = _NODE_CLIENT_ID.fullmatch(peer.client_id)
+        if _ACTION_TOPIC.fullmatch(topic) and peer.is_private and peer.devices != frozenset():
+            return codes.SUCCESS
         return codes.SUCCESS if node and topic == f"n/{node[1]}/down" else codes.NOT_AUTHORISED
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Send a message to who subscribed to it. Returns to how many it went."""
+        return self._listener.publish(topic, payload)
 
     def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
         """One message of an admitted peer; the code for its PUBACK, None to leave it with the peer."""
@@ -307,6 +341,13 @@ class BrokerSubscription:
         """What `gateway status` shows."""
         note = "what the broker acknowledged and has not handed over is kept by the broker"
         return {**self._link.status(), "note": note}
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Publish at the broker, QoS 0. Returns 1, or 0 while we are not there."""
+        if self._session is None:
+            return 0
+        self._send_downlink(topic, payload)
+        return 1
 
     async def _serve(self, session: Session) -> None:
         self._session = session

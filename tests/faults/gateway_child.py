@@ -95,19 +95,19 @@ def wrap_city(kill: Killer) -> None:
     from gateway.city.mqtt import MqttCity
     from gateway.outbox import Outbox
 
-    publish, settle = MqttCity.publish, Outbox.settle
+    send, settle = MqttCity.send, Outbox.settle
 
-    async def wrapped_publish(self: MqttCity, *args: Any, **options: Any) -> Any:
+    def wrapped_send(self: MqttCity, *args: Any, **options: Any) -> Any:
         kill("publish.before")
-        code = await publish(self, *args, **options)
-        kill("publish.after")
-        return code
+        answer = send(self, *args, **options)
+        answer.add_done_callback(lambda _: kill("publish.after"))
+        return answer
 
     async def wrapped_settle(self: Outbox, *args: Any, **options: Any) -> Any:
         kill("settle.before")
         return await settle(self, *args, **options)
 
-    MqttCity.publish = wrapped_publish  # type: ignore[method-assign]
+    MqttCity.send = wrapped_send  # type: ignore[method-assign]
     Outbox.settle = wrapped_settle  # type: ignore[method-assign]
 
 

@@ -163,9 +163,14 @@ def test_template_shows_every_key() -> None:
     assert keys_of(Config) <= shown
 
 
-@pytest.mark.parametrize("line", [line for line in TEMPLATE if line.startswith("#") and line[1:2].islower()])
-def test_template_line_alone_is_read_or_says_what_else_it_needs(line: str) -> None:
-    text = "\n".join(one[1:] if one == line or _opens_table_of(one, line) else one for one in TEMPLATE)
+@pytest.mark.parametrize(
+    "at",
+    [at for at, line in enumerate(TEMPLATE) if line.startswith("#") and line[1:2].islower()],
+    ids=TEMPLATE.__getitem__,
+)
+def test_template_line_alone_is_read_or_says_what_else_it_needs(at: int) -> None:
+    opener = next(before for before in reversed(range(at)) if TEMPLATE[before].lstrip("#").startswith("["))
+    text = "\n".join(line.lstrip("#") if place in (at, opener) else line for place, line in enumerate(TEMPLATE))
     assert re.search("^$|missing|needs", mistake(text))
 
 
@@ -176,9 +181,3 @@ def mistake(text: str) -> str:
     except ConfigError as error:
         return str(error)
     return ""
-
-
-def _opens_table_of(one: str, line: str) -> bool:
-    before = TEMPLATE[: TEMPLATE.index(line)]
-    opener = next(other for other in reversed(before) if other.lstrip("#").startswith("["))
-    return one == opener and one.startswith("#")

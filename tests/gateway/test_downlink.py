@@ -72,3 +72,14 @@ def test_one_whose_moment_was_missed_is_counted_and_the_next_is_served(
     schedule.add(downlink(2_500_000, b"next"), now_us=0)
     assert schedule.take(now_us=2_470_000).frame == b"next"
     assert counted == {"lora_acks_skipped_late": 1}
+
+
+def test_an_answer_to_a_join_gives_way_to_every_ack(schedule: Schedule, counted: Counter[str]) -> None:
+    join = Downlink(frame=b"join", due_us=2_000_000, airtime_us=AIRTIME_US, is_join=True)
+    schedule.add(join, now_us=0)
+    assert schedule.add(downlink(2_040_000, b"telemetry"), now_us=0)
+    assert not schedule.add(join, now_us=0)
+    taken = schedule.take(now_us=2_010_000)
+    assert taken is not None
+    assert taken.frame == b"telemetry"
+    assert counted == {"lora_acks_skipped_conflict": 2}

@@ -65,3 +65,23 @@ def test_after_a_reboot_time_stood_still_and_half_a_minute_more_was_sent(tmp_pat
 def test_unreadable_file_counts_as_most_of_the_hour_spent(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "duty.bin").write_bytes(b"boot-a\nrubbish")
     assert book(tmp_path, clock).status()["spent_ms"] == 270_000
+
+
+def test_joins_get_a_fifth_of_the_allowance_however_many_ask(tmp_path: Path, clock: Clock) -> None:
+    made = book(tmp_path, clock)
+    spent_us = 0
+    for _ in range(3_600):
+        clock.now_s += 1
+        for _ in range(10):
+            if made.begin_join() and made.take_join_share(100_000):
+                spent_us += 100_000
+    assert 60 * SECOND_US < spent_us <= 72 * SECOND_US  # of 360 s
+
+
+def test_a_join_that_has_begun_can_end(tmp_path: Path, clock: Clock) -> None:
+    made = book(tmp_path, clock)
+    while made.begin_join():
+        assert made.take_join_share(250_000)
+        assert not made.begin_join()  # and alarms get a word in between
+        clock.now_s += 2
+    assert made.take_join_share(400_000)

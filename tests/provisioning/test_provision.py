@@ -9,9 +9,12 @@ import pytest
 
 from boards import data
 from boards.virtual.board import VirtualBoard
+from drivers.link import p256, p256_base
 from gateway.errors import ConfigError
 from lamppost.cli import main
 from provisioning.enrol import Enrolment, enrol
+from provisioning.gateway_list import trust_of
+from provisioning.identity import make_private_key
 from provisioning.provision import files_for, provision_virtual
 
 pytestmark = pytest.mark.timeout(120)
@@ -40,6 +43,27 @@ def test_node_on_a_port_gets_firmware_settings_and_key(
     assert files["/main.py"] == Path("firmware/main.py").read_bytes()
     assert json.loads(files["/board.json"])["name"] == "heltec_v3"
     assert not any(enrolment.root_key.hex().encode() in content for content in files.values())
+
+
+def test_node_on_a_port_makes_its_own_key_pair(virtual_board: VirtualBoard, tmp_path: Path, capsys) -> None:
+    site = make_private_key()
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    words = ["--data-dir", str(tmp_path / "data"), "--trust", trust_of(site).hex(), "--alias", "lamp-9"]
+    words += ["--config", str(tmp_path / "config.json")]
+    assert main(["provision", "--port", virtual_board.port, "--born", *words]) == 0
+    printed = capsys.readouterr()
+    nvs = virtual_board.nvs["lamppost"]
+    public = p256.compress(p256_base.public(p256.scalar(nvs["priv"])))
+    (file,) = (tmp_path / "data" / "nodes").iterdir()
+    node = json.loads(file.read_text())
+    assert (node["public_key"], node["alias"]) == (public.hex(), "lamp-9")
+    assert nvs["id"].decode() == node["id"]
+    assert nvs["site"] == trust_of(site)
+    assert "key" not in nvs
+    assert "root_key_hex" not in node
+    secret = nvs["priv"].hex()
+    assert secret not in printed.out + printed.err + virtual_board.console() + file.read_text()
+    assert not any(nvs["priv"] in content for content in virtual_board.files().values())
 
 
 def test_virtual_board_that_is_off_gets_the_same(make_virtual_board, enrolment: Enrolment) -> None:

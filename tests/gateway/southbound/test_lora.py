@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidTag
 
 from boards import data
 from boards.virtual.air import Air
@@ -19,7 +22,8 @@ from boards.virtual.loop import Loop
 from boards.virtual.socket_board import SocketBoard
 from boards.virtual.wiring import Chips
 from drivers import clock as driver_clock
-from drivers.link.frame import URGENT
+from drivers.link.frame import URGENT, FrameError
+from drivers.link.join import pack_join
 from drivers.radio.lora import Channel
 from gateway.config import LoraSouthbound
 from gateway.core import Core, open_core
@@ -28,11 +32,13 @@ from gateway.intake import Intake, Uplink, Verdict
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.radio_device import open_device
 from provisioning.enrol import Enrolment, enrol
+from tests.gateway.joining import JoiningNode, Site
 from tests.gateway.sealed_node import SealedNode
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(30)]  # a receive window is a matter of milliseconds
 
 UP = Channel(868_100_000, 7, 125_000, 1, 14)
+FAR = "stranger-down-the-road"  # 150 m from the gateway, the node is at 30 m: its frames are captured
 DOWN = Channel(869_525_000, 7, 125_000, 1, 14, invert_iq=True)
 
 
@@ -112,8 +118,8 @@ async def until(fact: Callable[[], bool], *, deadline_s: float = 10.0) -> None:
 class Peer:
     """The node's side: sends a frame, then hears what comes in its window."""
 
-    def __init__(self, radios: Radios) -> None:
-        device = open_device(radios.config("node"))
+    def __init__(self, radios: Radios, name: str = "node") -> None:
+        device = open_device(radios.config(name))
         self.radio, self.close = device.radio, device.close
         self._buf = bytearray(255)
 
@@ -128,6 +134,18 @@ class Peer:
         self.radio.use(DOWN)
         packet = await self.radio.receive(self._buf, timeout_ms)
         return None if packet is None else (bytes(self._buf[: packet.length]), packet.done_us)
+
+    async def hears_ack(self, node: SealedNode) -> bool:
+        """Whether the answer to the node's last frame comes in its window; the window is all that is waited for."""
+        ends_s = time.monotonic() + 2.6
+        while (left_s := ends_s - time.monotonic()) > 0:
+            heard = await self.hear(int(left_s * 1000))
+            try:
+                if heard is not None and node.open_ack(heard[0]):
+                    return True
+            except (FrameError, InvalidTag):
+                continue  # an answer to somebody else
+        return False
 
 
 @pytest.fixture
@@ -233,3 +251,43 @@ async def test_radio_that_goes_away_is_served_again_when_it_is_back(
         await until(lambda: radio.status()["state"] == "receiving")
         await peer.send(SealedNode(enrolment).report())
         assert await peer.hear() is not None
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+async def test_an_alarm_is_acked_while_joins_flood_the_air(radios, core, tmp_path, enrolment, peer) -> None:
+    """A stranger asks to join three times a second; each alarm is sent as a node sends it, again after a second."""
+    site = Site()
+    site.endorse(tmp_path)
+    radios.plug(FAR)
+    flooder = Peer(radios, FAR)
+    stranger = JoiningNode(site.trust())
+    node = SealedNode(enrolment)
+    times_s: list[float] = []
+    sent = 0
+    async with served(radios, core, tmp_path) as radio, asyncio.TaskGroup() as tasks:
+        await until(lambda: radio.status()["state"] == "receiving")
+
+        async def flood() -> None:
+            for at in itertools.count():
+                message_1 = stranger.joiner._offer(bytes([at % 24])).message_1
+                await flooder.send(pack_join(1, at & 0xFFFF, 0, message_1))
+                await asyncio.sleep(0.3 * random.random() + 0.1)
+
+        flooding = tasks.create_task(flood())
+        for _ in range(10):
+            started_s, is_acked = time.monotonic(), False
+            while not is_acked:
+                peer.radio.use(UP)
+                while not await peer.radio.channel_free():
+                    await asyncio.sleep(0.05)
+                await peer.send(node.report(kind=URGENT))
+                sent += 1
+                is_acked = await peer.hears_ack(node)
+            times_s.append(time.monotonic() - started_s)
+        flooding.cancel()
+    flooder.close()
+    counters = core.counters.snapshot()
+    print(f"alarms acked after {[round(one, 1) for one in times_s]} s, {sent} frames for {len(times_s)}; {counters}")
+    assert counters["lora_joins_skipped_share"] > 0
+    assert sorted(times_s)[-1] < 30

@@ -1,0 +1,245 @@
+"""The edge step as a state machine: a stored report or the time goes in, records of the gateway's own come out.
+
+Every decision depends on stored records and the `now_s` that comes with them. So after a crash the state is that of the
+last checkpoint (the rows of edge_state), and the records stored since are fed again, in their order: what came from
+outside by `feed`, with the moment it was stored, what the edge itself made by `replay`. What was decided but not
+stored is then made by the next add or tick, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gateway.config import EdgeConfig
+from gateway.counters import Counters
+from gateway.edge import carried
+from gateway.edge.alarm import Step, Timing, step_of
+from gateway.edge.definition import Definition, every
+from gateway.edge.exception import Exceptions
+from gateway.edge.groups import Groups
+from gateway.edge.privacy import Privacy
+from gateway.edge.rows import Tables
+from gateway.edge.rules import Rules
+from gateway.edge.windows import Windows
+from gateway.edge.withheld import Withheld, is_withheld
+from gateway.reading import Reading, Report
+
+Part = Windows | Rules | Exceptions | Withheld
+_AHEAD_S = 3600.0  # a device whose clock is further ahead does not know the time
+_CACHED = 150_000  # rows and plans in memory, some 400 bytes each
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one report.
+
+    forward   what goes on to the city; None if it stays here, counted
+    produced  records of the gateway's own that it caused; they have no number yet
+    """
+
+    forward: Report | None
+    produced: list[Report] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step of an alarm that is on disk, for whoever acts on it."""
+
+    step: Step
+    record: Report
+    actions: tuple[str, ...]
+
+
+class Edge:
+    """Of the commit thread. `tx`: where rows that are not in memory are read from."""
+
+    def __init__(self, config: EdgeConfig, groups: Groups, privacy: Privacy, counters: Counters) -> None:
+        self._counters = counters
+        self._changes: list[Change] = []
+        self._flushed: list[Change] = []
+        self.raised: dict[tuple[str, str], str] = {}  # on disk: phase by rule and node
+        self._flushed_raised: dict[tuple[str, str], str] | None = None
+        self.withheld = self._flushed_withheld = 0  # reports that ever stayed here; the first is as of the disk
+        self._is_moved = True
+        self._configure(config, groups, privacy)
+
+    def _configure(self, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
+        definitions = [Definition(one) for one in config.window]
+        definitions += [every(config.window_s)] if config.window_s else []
+        self._privacy = privacy
+        self._windows = Windows(definitions, groups, self._counters.add)
+        self._rules = Rules(config.rule, groups, self._counters.add, privacy.is_local)
+        self._exceptions = Exceptions(config.report, groups)
+        self._withheld = Withheld(config.withheld_every_s)
+        parts: tuple[Part, ...] = (self._windows, self._rules, self._exceptions, self._withheld)
+        self._parts = parts
+        self._owed: list[Report] = []
+        self._is_swept = False
+
+    def reconfigure(self, tx: Tables, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
+        """Go on under another configuration. The next tick tells the windows and clears the alarms of what is gone."""
+        self._flush_parts(tx)
+        owed, heard = self._owed, self._rules.heard
+        self._configure(config, groups, privacy)
+        self._owed, self._is_moved = owed, True
+        self._rules.heard.update(heard)
+
+    def begin(self, tx: Tables) -> None:
+        """Make the table, and take over what an earlier version kept elsewhere."""
+        carried.begin(tx)
+        self.raised = self._rules.raised(tx)
+        self.withheld = self._flushed_withheld = self._withheld.total(tx)
+
+    def add(self, tx: Tables, report: Report, *, now_s: float) -> Outcome:
+        """Take in a report that is being stored, and say what goes on and what it causes.
+
+        now_s  the moment: UTC, or seconds of the gateway's boot if the report's time is
+        """
+        owed, self._owed = self._owed, []
+        outcome = self._take(tx, report, now_s)
+        outcome.produced[:0] = owed
+        self._note_changes(outcome.produced)
+        return outcome
+
+    def feed(self, tx: Tables, report: Report, *, stored_at_s: float) -> None:
+        """Take in a report again that was stored at that moment. What it causes is expected to follow, by replay."""
+        self._owed += self._take(tx, report, stored_at_s).produced
+        self._is_moved = True
+
+    def tick(self, tx: Tables, *, now_s: float, clock_boot: int | None = None) -> list[Report]:
+        """The records that are due by now. `clock_boot`: now_s is not UTC but seconds of that boot of the gateway."""
+        made, self._owed = self._owed, []
+        made += self._rules.tick(tx, now_s, clock_boot)
+        if clock_boot is None:
+            made += [*self._windows.tick(tx, now_s), *self._withheld.tick(tx, now_s)]
+        self._note_changes(made)
+        return made
+
+    def replay(self, tx: Tables, record: Report) -> None:
+        """A record of the edge's own that is on disk: it was told, and is not told again."""
+        self._is_moved = True
+        step = step_of(record)
+        if step is not None:
+            others = [one for one in self._owed if not _is_same(step_of(one), step)]
+            if len(others) == len(self._owed):  # not of a reading: the clock or a person made it
+                others += self._rules.replay(tx, step, Timing(record.time_quality, record.time_error_s, record.pending))
+            self._owed = others
+        elif record.kind == "window":
+            self._windows.replay(tx, record)
+        elif record.kind == "gap" and is_withheld(record):
+            self._withheld.replay(tx, record)
+
+    def acknowledge(
+        self, tx: Tables, rule: str, node: str, *, by: str, now_s: float, clock_boot: int | None = None
+    ) -> list[Report] | None:
+        """Somebody has seen an alarm: the records of it; None if there is no such alarm to acknowledge."""
+        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, clock_boot=clock_boot)
+        self._note_changes(made or [])
+        return made
+
+    def node_moved(self, tx: Tables, node: str, *, at_s: float) -> None:
+        """The node joined here from another gateway, or left for one: windows over that moment say `partial`.
+
+        To be repeated, in its place, when records are fed again.
+        """
+        self._windows.mark_partial(tx, node, at_s)
+
+    def _take(self, tx: Tables, report: Report, now_s: float) -> Outcome:
+        forward = self._forward(tx, report, now_s)
+        if report.kind not in ("telemetry", "alarm"):
+            return Outcome(forward)
+        if report.time_quality == "bounded":
+            self._counters.add("edge_no_point_in_time")
+            return Outcome(forward)
+        if report.time_quality == "untrusted":  # in no window; but a rule must not wait for the time
+            self._counters.add("edge_no_point_in_time")
+            return Outcome(forward, self._rules.add(tx, report, report.readings, now_s=now_s))
+        numbers = []
+        has_local = self._privacy.has_local
+        for reading in report.readings:
+            value = reading.value
+            if value.__class__ is not float and value.__class__ is not int:
+                continue
+            at_s = report.measured_at_s if reading.at_s is None else reading.at_s
+            if at_s > now_s + _AHEAD_S:
+                self._counters.add("edge_in_the_future")
+                continue
+            is_local = has_local and self._privacy.is_local(report.node, reading.quantity)
+            column = (reading.quantity, reading.unit)
+            self._windows.add(tx, report.node, column, at_s, value, now_s, is_local)
+            numbers.append(reading)
+        return Outcome(forward, self._rules.add(tx, report, numbers, now_s=now_s))
+
+    def _forward(self, tx: Tables, report: Report, now_s: float) -> Report | None:
+        """The report without what must stay here; None if nothing of it goes, which is counted."""
+        readings: Sequence[Reading] = report.readings
+        if self._privacy.has_local:
+            readings = [one for one in readings if not self._privacy.is_local(report.node, one.quantity)]
+        if readings and self._exceptions.is_due(tx, report, readings):
+            return report if len(readings) == len(report.readings) else replace(report, readings=tuple(readings))
+        self._withheld.add(tx, report, now_s=now_s)
+        return None
+
+    def _note_changes(self, records: Sequence[Report]) -> None:
+        for record in records:
+            step = step_of(record)
+            if step is not None:
+                self._changes.append(Change(step, record, self._rules.actions_of(step.rule)))
+
+    # The store's side.
+
+    def flush(self, tx: Tables) -> None:
+        """Write down what changed; the commit follows."""
+        if self._changes or self._is_moved:
+            self._flushed_raised = self._rules.raised(tx)
+            self._is_moved = False
+        self._flushed_withheld = self._withheld.total(tx)
+        self._flushed += self._changes
+        self._changes = []
+        self._flush_parts(tx)
+        if sum(len(part) for part in self._parts) > _CACHED:
+            self._windows.shrink()
+        if sum(len(part) for part in self._parts) > _CACHED:
+            for part in self._parts:
+                part.forget()
+
+    def _flush_parts(self, tx: Tables) -> None:
+        for part in self._parts:
+            part.flush(tx)
+        if not self._is_swept:
+            self._is_swept = True
+            self._exceptions.sweep(tx)
+
+    def forget(self) -> None:
+        """The commit failed: the table knows better."""
+        self._changes, self._flushed, self._owed = [], [], []
+        self._flushed_raised, self._is_moved = None, True
+        for part in self._parts:
+            part.forget()
+
+    @property
+    def heard(self) -> Mapping[str, float]:
+        """When a node that a rule covers was last heard, since this process began."""
+        return self._rules.heard
+
+    @property
+    def must_react(self) -> bool:
+        """Whether a rule acts on the spot: then a report must not wait long for company in its commit."""
+        return self._rules.has_actions
+
+    def actions_of(self, rule: str) -> tuple[str, ...]:
+        """The actions that a rule holds while it is raised."""
+        return self._rules.actions_of(rule)
+
+    def committed(self) -> list[Change]:
+        """The alarm steps that the last commit has put on disk, once. After a commit, before the next flush."""
+        if self._flushed_raised is not None:
+            self.raised, self._flushed_raised = self._flushed_raised, None
+        self.withheld = self._flushed_withheld
+        done, self._flushed = self._flushed, []
+        return done
+
+
+def _is_same(one: Step | None, other: Step) -> bool:
+    return one is not None and (one.rule, one.node, one.n, one.state) == (other.rule, other.node, other.n, other.state)

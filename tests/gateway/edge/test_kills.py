@@ -1,0 +1,144 @@
+"""Killed at any point, begun again from the last checkpoint and the log: the same records as an uninterrupted run."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from gateway.config_alarm import RuleConfig
+from gateway.config_edge import GroupConfig, PrivacyConfig, ReportConfig, WindowConfig
+from gateway.edge import engine
+from tests.gateway.edge.machine import Machine, alarms, measured, windows
+
+ALL = ("count", "mean", "min", "max", "std", "last", "time_mean", "rate")
+SETTINGS = {
+    "groups": (
+        GroupConfig(name="park", nodes=("a", "b")),
+        GroupConfig(name="north", kind="zone", nodes=("b", "c")),
+    ),
+    "window_s": 60,
+    "withheld_every_s": 60,
+    "window": (
+        WindowConfig(name="full", length_s=30, stats=ALL, quantiles=(0.5, 0.9), lateness_s=300),
+        WindowConfig(name="slide", kind="sliding", length_s=60, slide_s=20, stats=ALL, quantiles=(0.5,)),
+        WindowConfig(name="visit", kind="session", gap_s=25, stats=("count", "last", "time_mean")),
+        WindowConfig(name="park", length_s=60, by="group", quantities=("t*",), lateness_s=0),
+        WindowConfig(name="zones", length_s=90, by="zone", nodes=("zone:*",), delay_s=0),
+    ),
+    "report": (
+        ReportConfig(quantities=("t",), dead_band=4.0, heartbeat_s=200),
+        ReportConfig(quantities=("u",), on_change=True, heartbeat_s=500),
+    ),
+    "privacy": (PrivacyConfig(quantities=("u",), nodes=("c",), action="local"),),
+    "rule": (
+        RuleConfig(name="hot", kind="threshold", quantity="t", above=12.0, hysteresis=3.0),
+        RuleConfig(name="held", kind="threshold", quantity="t", above=10.0, hold_s=20, latching=True),
+        RuleConfig(name="fast", kind="rate", quantity="t", above=0.8, below=-0.8),
+        RuleConfig(name="quiet", kind="silent", for_s=45),
+        RuleConfig(name="stuck", kind="stuck", quantity="u", for_s=40),
+        RuleConfig(name="jump", kind="jump", quantity="t", step=9.0),
+        RuleConfig(name="both", kind="expression", expression="hot && u > 1.0 || quiet", hold_s=5),
+    ),
+}
+
+
+def run(seed: int, disturb: Callable[[Machine], None]) -> Machine:
+    """The same history for the same seed, with `disturb` called after every step."""
+    chance = random.Random(seed)
+    machine = Machine(**SETTINGS)
+    level = dict.fromkeys("abc", 8.0)
+    for seq in range(250):
+        machine.now_s += chance.choice((0.0, 0.5, 1.0, 3.0, 12.0))
+        what = chance.random()
+        if what < 0.7:
+            node = chance.choice("aabbc")
+            level[node] += chance.gauss(0, 2.5)
+            late_s = chance.choice((0, 0, 0, 1, 15, 40, 400))
+            machine.add(measured(node, machine.now_s - late_s, seq, t=level[node], u=seq // 40))
+        elif what < 0.95:
+            machine.tick()
+        elif what < 0.98:
+            machine.acknowledge("held", chance.choice("abc"))
+        else:
+            machine.move(chance.choice("abc"))
+        disturb(machine)
+    for late_s in (100, 1000):
+        machine.tick(machine.now_s + late_s)
+    return machine
+
+
+def checks(seeds: int) -> None:
+    for seed in range(seeds):
+        whole = run(seed, lambda machine: None)
+        chance = random.Random(seed + 1)
+
+        def disturb(machine: Machine, chance: random.Random = chance) -> None:
+            if chance.random() < 0.1:
+                machine.checkpoint()
+            if chance.random() < 0.1:
+                machine.kill()
+
+        killed = run(seed, disturb)
+        assert killed.produced == whole.produced, seed
+        assert killed.forwarded == whole.forwarded, seed
+        assert killed.withheld == whole.withheld > 0
+        kinds = {one.kind for one in whole.produced}
+        assert kinds == {"window", "alarm", "gap"}
+        assert len(whole.produced) > 80
+
+
+def test_kills_between_commits_change_no_record() -> None:
+    checks(2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_kills_between_commits_change_no_record_in_many_histories() -> None:
+    checks(400)
+
+
+def test_a_memory_that_is_too_small_changes_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(5, lambda machine: None)
+    for room in (0, 100):
+        monkeypatch.setattr(engine, "_CACHED", room)
+        assert run(5, Machine.checkpoint).produced == whole.produced
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_own_records_that_were_torn_off_the_log_are_made_again(seed: int) -> None:
+    whole = run(seed, lambda machine: None)
+    chance = random.Random(seed)
+    torn = []
+
+    def disturb(machine: Machine) -> None:
+        if chance.random() < 0.1:
+            machine.checkpoint()
+        before = len(machine.produced)
+        if chance.random() < 0.3:
+            machine.kill(torn=chance.choice((1, 2, 9)))
+        torn.append(before - len(machine.produced))
+
+    killed = run(seed, disturb)
+    assert sum(torn) > 3
+    last, expected = windows(killed.produced), windows(whole.produced)
+    assert set(last) == set(expected)
+    for key, values in expected.items():
+        assert {**last[key], "revision": 0} == {**values, "revision": 0}
+    made = [step for step in alarms(killed.produced) if step[0] in ("hot", "jump", "fast", "stuck")]
+    wanted = [step for step in alarms(whole.produced) if step[0] in ("hot", "jump", "fast", "stuck")]
+    assert sorted(made) == sorted(wanted)
+
+
+def test_the_history_is_one_that_shows_everything() -> None:
+    """So that the tests above can fail."""
+    seen: set[str] = set()
+    steps = set()
+    for seed in range(4):
+        machine = run(seed, lambda machine: None)
+        seen |= {name for values in windows(machine.produced).values() for name in values}
+        seen |= set(machine.counters.snapshot())
+        steps |= {(rule, state) for rule, _, state in alarms(machine.produced)}
+    assert {"revision", "partial", "withdrawn", "t/p90", "t/time_mean", "edge_too_late"} <= seen
+    raised = {rule for rule, state in steps if state == "raised"}
+    assert raised == {rule.name for rule in SETTINGS["rule"]}  # type: ignore[attr-defined]
+    assert ("held", "acknowledged") in steps

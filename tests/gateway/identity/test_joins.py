@@ -1,0 +1,443 @@
+"""Joins end to end on CPython: the firmware's Joiner, the gateway's whole core, and a link that does what it likes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drivers.link import join
+from firmware.join import Joined
+from gateway.identity import joins
+from provisioning.enrol import EnrolError, Enrolment, enrol, enrol_public
+from provisioning.gateway_identity import IdentityError, install
+from provisioning.gateway_list import sign_gateway_entry, sign_next_key
+from provisioning.identity import make_private_key, public_point
+from tests.gateway.cores import FailingDisk, ManualTime, hear, running_core
+from tests.gateway.identity.test_edhoc import mutated
+from tests.gateway.joining import Bearer, JoiningNode, Site
+from tests.gateway.sealed_node import SealedNode
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, site: Site) -> Path:
+    """Of a gateway that the site endorsed."""
+    site.endorse(tmp_path)
+    return tmp_path
+
+
+def speaker(enrolment: Enrolment, joined: Joined) -> SealedNode:
+    """The node after its join: reports under the new key."""
+    return SealedNode(replace(enrolment, root_key=joined.root, epoch=joined.epoch))
+
+
+async def test_a_node_born_with_its_own_key_joins_in_three_frames_and_reports(data_dir, site) -> None:
+    public = site.endorse(data_dir)
+    node = JoiningNode(site.trust(public))
+    enrolment = node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core)
+        joined = await node.join(bearer)
+        assert joined is not None
+        sizes = [len(frame) - join.OVERHEAD for frame in bearer.frames[:3]]
+        print(f"EDHOC messages of {sizes} bytes, {sum(sizes)} in three frames; then {len(bearer.frames[3])} to confirm")
+        assert sizes == [37, 45 + 4, 19 + 4 + 10]  # kids of four bytes; the node's epoch and versions
+        assert joined.epoch == 1
+        verdict = await hear(core, speaker(enrolment, joined).report())
+        assert verdict.accepted
+        assert verdict.node == enrolment.id
+        assert core.counters["joins"] == 1
+
+
+async def test_an_unknown_gateway_shows_its_entry_and_hands_over_the_newer_list(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core)
+        assert await node.join(bearer)
+        print(f"frames of {[len(frame) for frame in bearer.frames]} bytes, with entry and list")
+        assert (node.trust.version, len(node.trust.known)) == (1, 1)
+        assert node.kept[-1] == node.trust.to_bytes()
+        again = Bearer(core)
+        assert await node.join(again, epoch=1)
+        assert [len(frame) for frame in again.frames] < [len(frame) for frame in bearer.frames]
+
+
+async def test_the_key_before_stays_until_a_frame_under_the_new_one(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    by_hand = enrol(data_dir)
+    path = Path(by_hand.gateway_file)
+    table = json.loads(path.read_text()) | {"public_key": node.keys.public.hex(), "address": f"{node.address:04x}"}
+    path.write_text(json.dumps(table))
+    by_hand = replace(by_hand, address=f"{node.address:04x}")
+    before = SealedNode(by_hand)
+    async with running_core(data_dir) as core:
+        recorded = [before.report() for _ in range(3)]
+        assert [(await hear(core, frame)).accepted for frame in recorded[:2]] == [True, True]
+        joined = await node.join(Bearer(core), epoch=1)
+        assert joined is not None
+        assert joined.epoch == 1
+        assert (await hear(core, recorded[2])).accepted  # the node may not have heard that it joined
+        after = speaker(by_hand, joined)
+        after.seq = 3
+        assert (await hear(core, after.report())).accepted
+        late = before.report()
+        assert [(await hear(core, frame)).reason for frame in [*recorded, late]] == ["bad_tag"] * 4
+    async with running_core(data_dir) as core:
+        assert (await hear(core, late)).reason == "bad_tag"
+        assert (await hear(core, after.report())).accepted
+
+
+async def test_a_join_outlives_a_restart_before_its_first_frame(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    enrolment = node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core)
+        joined = await node.join(bearer)
+        assert joined is not None
+    async with running_core(data_dir) as core:
+        talk = speaker(enrolment, joined)
+        first = talk.report()
+        assert [(await hear(core, first)).reason for _ in range(2)] == [None, "replayed"]
+        replays = [(await hear(core, frame)).reason for frame in bearer.frames]
+        assert replays == [
+            None,
+            "wrong_direction",
+            "join_unknown_connection",
+            "wrong_direction",
+        ]  # message_1 is anybody's
+        assert (await hear(core, talk.report())).accepted
+
+
+async def test_answers_that_were_lost_leave_several_keys_waiting_and_any_will_do(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    enrolment = node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        made = [await node.join(Bearer(core)) for _ in range(6)]
+        assert all(made)
+        assert (await hear(core, speaker(enrolment, made[1]).report())).reason == "bad_tag"  # four wait, not six
+        assert (await hear(core, speaker(enrolment, made[4]).report())).accepted
+        assert (await hear(core, speaker(enrolment, made[3]).report())).reason == "bad_tag"  # older than one in force
+        assert (await hear(core, speaker(enrolment, made[5]).report())).accepted
+
+
+async def test_a_node_enrolled_anew_by_hand_leaves_its_joins_behind(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    enrolment = node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        joined = await node.join(Bearer(core))
+        assert (await hear(core, speaker(enrolment, joined).report())).accepted
+        renewed = enrol(data_dir, renew=enrolment.id)
+        core.reload_nodes()
+        assert (await hear(core, speaker(enrolment, joined).report())).reason == "bad_tag"
+        assert (await hear(core, SealedNode(renewed).report())).accepted
+
+
+async def test_a_node_that_lost_its_numbers_gets_an_epoch_that_nobody_met(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    enrolment = node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        first = await node.join(Bearer(core))
+        await hear(core, speaker(enrolment, replace_epoch(first, 7)).report())
+        epochs = [(await node.join(Bearer(core), epoch=epoch)).epoch for epoch in (0, 3, 7, 9)]
+        assert epochs == [23, 23, 7, 9]
+
+
+def replace_epoch(joined: Joined, epoch: int) -> Joined:
+    return Joined(joined.root, epoch, joined.utc_s)
+
+
+async def test_who_may_not_join_is_refused_by_name(tmp_path, data_dir, site) -> None:
+    stranger = JoiningNode(site.trust())
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core)
+        assert await stranger.join(bearer) is None
+        assert "join_unknown_node" in bearer.reasons
+        assert stranger.joiner.failure.startswith("no answer to message 3")
+        impostor = JoiningNode(site.trust())
+        victim = JoiningNode(site.trust())
+        enrol_public(data_dir, public_key=victim.keys.public)
+        core.reload_nodes()
+        impostor.joiner._owner.kid = victim.keys.party.kid
+        impostor.joiner._address = victim.address
+        bearer = Bearer(core)
+        assert await impostor.join(bearer) is None
+        assert bearer.reasons[1] == "join_bad_mac"
+    async with running_core(tmp_path / "bare") as core:
+        assert (await hear(core, bearer.frames[0])).reason == "join_not_configured"
+
+
+async def test_a_policy_refuses_a_node_that_proved_who_it_is(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        core.intake._joins._may_join = lambda node: "revoked"
+        bearer = Bearer(core)
+        assert await node.join(bearer) is None
+        assert bearer.reasons[1] == "join_revoked"
+
+
+async def test_a_node_roams_and_refuses_a_gateway_that_was_revoked_meanwhile(tmp_path, site) -> None:
+    first_dir, second_dir = tmp_path / "first", tmp_path / "second"
+    first = site.endorse(first_dir)
+    node = JoiningNode(site.trust(first))
+    enrolment = node.enrol(first_dir)
+    enrol_public(second_dir, public_key=node.keys.public)
+    async with running_core(first_dir) as core:
+        joined = await node.join(Bearer(core))
+        assert (await hear(core, speaker(enrolment, joined).report())).accepted
+    site.revoke(first)
+    site.endorse(second_dir)
+    async with running_core(second_dir) as core:
+        bearer = Bearer(core)
+        assert await node.join(bearer, epoch=1) is None  # it was not asked to show its entry
+        assert node.joiner.failure == "unknown_gateway"
+        roamed = await node.join(bearer, epoch=1)
+        assert (await hear(core, speaker(enrolment, roamed).report())).accepted
+        assert node.trust.version == 2
+    async with running_core(first_dir) as core:
+        before = core.counters["joins"]
+        for failure in ("unknown_gateway", "revoked_gateway"):
+            assert await node.join(Bearer(core), epoch=1) is None
+            assert node.joiner.failure == failure
+        assert core.counters["joins"] == before
+
+
+async def test_the_sites_key_rolls_over_without_a_visit(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    after = Site()
+    public = after.endorse(data_dir)
+    succession = sign_next_key(site.key, generation=2, public_key=after.public)
+    install(
+        data_dir,
+        site_key=after.public,
+        entry=sign_gateway_entry(after.key, version=1, public_key=public),
+        gateway_list=after.list(),
+        keys={1: succession},
+    )
+    async with running_core(data_dir) as core:
+        assert await node.join(Bearer(core)) is None
+        assert (node.joiner.failure, node.trust.generation) == ("unknown_gateway", 2)
+        assert await node.join(Bearer(core))
+        assert node.trust.version == 1
+
+
+async def test_a_foreign_site_is_refused(data_dir) -> None:
+    node = JoiningNode(Site().trust())
+    node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        assert await node.join(Bearer(core)) is None
+        assert node.joiner.failure == "bad_signature"
+        assert node.kept == []
+
+
+async def test_a_lost_message_is_sent_again_and_answered_alike(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    losses = iter([True, False, True, False])
+
+    def lossy(frame: bytes) -> list[bytes]:
+        return [] if next(losses, False) else [frame]
+
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core, down=lossy)
+        assert await node.join(bearer)
+        assert len(set(bearer.frames)) == 4
+        assert len(bearer.frames) == 8
+        assert core.counters["joins"] == 1
+        waits_s = [pause for pause in node.pauses_s if pause]
+        assert len(waits_s) == 2
+        assert all(3 <= pause <= 6 for pause in waits_s)
+
+
+async def test_what_cannot_be_kept_is_not_told(data_dir, site) -> None:
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    disk = FailingDisk()
+    async with running_core(data_dir) as core:
+        core.store.join(disk)
+        disk.fails = True
+        bearer = Bearer(core)
+        assert await node.join(bearer) is None
+        assert bearer.reasons[1] == "store_failed"
+        disk.fails = False
+        assert await node.join(Bearer(core))
+
+
+async def test_half_open_joins_are_bounded_and_expire(data_dir, site) -> None:
+    time_ = ManualTime()
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    async with running_core(data_dir, clock=time_.clock) as core:
+        flood = [JoiningNode(site.trust()) for _ in range(3)]
+        open_joins = core.intake._joins
+        for at in range(100):
+            offer = flood[at % 3].joiner._offer(bytes([at % 24]))
+            await hear(core, join.pack_join(1, at, 0, offer.message_1))
+            assert len(open_joins) <= joins.MOST_HALF_OPEN
+        assert core.counters["joins_dropped"] == 100 - joins.MOST_HALF_OPEN
+        assert await node.join(Bearer(core))
+        for at in range(100):
+            offer = flood[at % 3].joiner._offer(bytes([at % 24]))
+            await hear(core, join.pack_join(1, at, 0, offer.message_1))
+        assert any(exchange.confirmation for exchange in open_joins._open.values())  # the confirmed one is still there
+        time_.advance(121)
+        await hear(core, join.pack_join(3, 1, 0, b"\x40"))
+        assert len(open_joins) == 0
+
+
+class Weather:
+    """A link that loses, doubles, spoils and delays frames."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._late: list[bytes] = []
+
+    def __call__(self, frame: bytes) -> list[bytes]:
+        arrived: list[bytes] = []
+        how = self._dice.random()
+        if how < 0.55:
+            arrived.append(frame)
+        elif how < 0.65:
+            arrived += [frame, frame]
+        elif how < 0.75:
+            arrived.append(mutated(self._dice, frame))
+        elif how < 0.9:
+            self._late.append(frame)
+        if self._late and self._dice.random() < 0.4:
+            arrived.insert(self._dice.randrange(len(arrived) + 1), self._late.pop(0))
+        return arrived
+
+
+async def joins_in_weather(data_dir: Path, site: Site, count: int, seed: int) -> Counter[str]:
+    """So many nodes try to join, eight at a time. Returns how their attempts ended."""
+    dice = random.Random(seed)
+    ends: Counter[str] = Counter()
+    nodes = [JoiningNode(site.trust()) for _ in range(count)]
+    enrolments = [node.enrol(data_dir) for node in nodes]
+    async with running_core(data_dir) as core:
+
+        async def live(node: JoiningNode, enrolment: Enrolment) -> None:
+            weather = Weather(dice)
+            for _ in range(20):
+                joined = await node.join(Bearer(core, up=weather, down=weather))
+                if joined is None:
+                    ends[node.joiner.failure] += 1
+                    continue
+                assert (await hear(core, speaker(enrolment, joined).report())).accepted
+                ends["joined"] += 1
+                return
+            ends["gave up"] += 1
+
+        for at in range(0, count, 8):
+            await asyncio.gather(*map(live, nodes[at : at + 8], enrolments[at : at + 8]))
+        assert await JoiningNodeOf(nodes[0]).join(Bearer(core), epoch=1)  # the gateway is as well as before
+        assert len(core.intake._joins) <= joins.MOST_HALF_OPEN
+        assert core.counters["refused_join_library"] == 0
+    return ends
+
+
+class JoiningNodeOf(JoiningNode):
+    """The same node after a reset."""
+
+    def __init__(self, other: JoiningNode) -> None:
+        self.keys, self.trust = other.keys, other.trust
+        self.kept, self.pauses_s = [], []
+        self.joiner = self._joiner()
+
+
+async def test_joins_through_a_bad_link_end_joined_or_cleanly_failed(data_dir, site, capfd) -> None:
+    ends = await joins_in_weather(data_dir, site, 8, seed=7)
+    print(dict(ends))
+    assert ends["joined"] == 8
+    assert "panicked" not in capfd.readouterr().err
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1_800)
+async def test_two_hundred_joins_through_a_bad_link(data_dir, site, capfd) -> None:
+    ends = await joins_in_weather(data_dir, site, 200, seed=int(time.time()))
+    with capfd.disabled():
+        print(dict(ends))
+    assert ends["joined"] == 200
+    assert "panicked" not in capfd.readouterr().err
+
+
+async def fuzz_entrance(data_dir: Path, site: Site, count: int, seed: int) -> Counter[str]:
+    """Mutated join frames at the intake's door."""
+    dice = random.Random(seed)
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core)
+        assert await node.join(bearer)
+        open_joins = core.intake._joins
+        taken: Counter[str] = Counter()
+        for _ in range(count):
+            frame = mutated(dice, dice.choice(bearer.frames))
+            outcome = open_joins.take(frame) if join.is_join(frame) else joins.NoJoin("other_kind")
+            taken[outcome.reason if isinstance(outcome, joins.NoJoin) else type(outcome).__name__] += 1
+            assert len(open_joins) <= joins.MOST_HALF_OPEN
+        assert "Proof" not in taken
+        assert await JoiningNodeOf(node).join(Bearer(core), epoch=1)
+    return taken
+
+
+async def test_mutated_join_frames_are_refused_by_name(data_dir, site, capfd) -> None:
+    taken = await fuzz_entrance(data_dir, site, 5_000, seed=3)
+    print(dict(taken))
+    assert {"join_malformed", "join_bad_point", "join_unknown_connection", "wrong_direction"} <= set(taken)
+    assert "join_library" not in taken
+    assert "panicked" not in capfd.readouterr().err
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+async def test_a_million_mutated_join_frames(data_dir, site, capfd) -> None:
+    taken = await fuzz_entrance(data_dir, site, 1_000_000, seed=int(time.time()))
+    with capfd.disabled():
+        print(dict(taken))
+    assert "join_library" not in taken
+
+
+@pytest.mark.parametrize("public_key", [b"", bytes(33), b"\x02" * 32, b"\x02" + b"\xff" * 32])
+def test_what_is_no_public_key_is_not_enrolled(tmp_path, public_key) -> None:
+    with pytest.raises(EnrolError, match="66 hex digits"):
+        enrol_public(tmp_path, public_key=public_key)
+
+
+def test_an_entry_of_another_gateway_is_not_installed(data_dir, site) -> None:
+    kept = (data_dir / "identity.json").read_bytes()
+    other = public_point(make_private_key())
+    with pytest.raises(IdentityError, match="another gateway's"):
+        install(
+            data_dir,
+            site_key=site.public,
+            entry=sign_gateway_entry(site.key, version=1, public_key=other),
+            gateway_list=site.list(),
+            keys={},
+        )
+    assert (data_dir / "identity.json").read_bytes() == kept
+
+
+async def test_a_gateways_key_that_others_can_read_is_not_used(data_dir, site) -> None:
+    (data_dir / "identity.json").chmod(0o644)
+    node = JoiningNode(site.trust())
+    node.enrol(data_dir)
+    async with running_core(data_dir) as core:
+        bearer = Bearer(core)
+        assert await node.join(bearer) is None
+        assert set(bearer.reasons) == {"join_not_configured"}
+        assert "others can read" in str(core.own.problem)

@@ -1,0 +1,77 @@
+"""Mutated messages at the registry's entrance: refused by name, nothing believed, nothing grows."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from gateway.registry import statement as st
+from gateway.registry.bundle import BundleError, decode_piece, encode_piece
+from gateway.registry.mqtt_sync import _read_have
+from tests.gateway.registry.sites import Person, about, forged, town
+
+
+def mutated(rng: random.Random, message: bytes, other: bytes) -> bytes:
+    """One of the things that happen to bytes."""
+    changed = bytearray(message)
+    at = rng.randrange(len(changed))
+    match rng.randrange(6):
+        case 0:
+            changed[at] ^= 1 << rng.randrange(8)
+        case 1:
+            changed[at] = rng.randrange(256)
+        case 2:
+            del changed[at : at + rng.randrange(1, 9)]
+        case 3:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 9))
+        case 4:
+            changed[at:] = other[rng.randrange(len(other)) :]
+        case _:
+            changed = bytearray(rng.randbytes(rng.randrange(200)))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("count", [3_000, pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
+def test_mutated_pieces_are_refused_by_name_and_change_nothing(tmp_path: Path, count: int) -> None:
+    rng = random.Random(2026)
+    with town(tmp_path) as oslo:
+        gateway = oslo.add_gateway("gw-1")
+        oslo.say(*(Person().enrol(label=f"lamp-{at}") for at in range(3)))
+        honest = encode_piece(next(oslo.authority.own().pieces(gateway.writer("oslo/authority").size)))
+        suspension = forged(oslo.authority.writer("oslo/gw-1"), gateway.holder, [about(st.SUSPEND, "x")])  # type: ignore[arg-type]
+        other = encode_piece(suspension)
+        before, names = gateway.state_digest(), Counter[str]()
+        size = gateway.writer("oslo/authority").file.size()
+        for _ in range(count):
+            message = mutated(rng, honest, other)
+            if message in (honest, other):
+                continue
+            try:
+                outcome = gateway.take(decode_piece(message))
+            except BundleError:
+                names["no piece"] += 1
+                continue
+            assert outcome.taken == 0
+            names[outcome.problem or "nothing new"] += 1
+        assert gateway.state_digest() == before
+        assert gateway.writer("oslo/authority").file.size() == size
+        assert len(gateway._logs) <= 2
+        assert not gateway.forked
+        assert {"no piece", "tampered", "malformed", "unknown_writer"} <= set(names)
+
+
+@pytest.mark.parametrize("count", [3_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+def test_mutated_sizes_are_read_or_refused(count: int) -> None:
+    rng = random.Random(2027)
+    honest = b"\x82\x64gw-1\xa2\x6eoslo/authority\x18\x63\x69oslo/gw-1\x05"
+    good = 0
+    for _ in range(count):
+        try:
+            _read_have(mutated(rng, honest, honest))
+            good += 1
+        except BundleError:
+            pass
+    assert good < count
