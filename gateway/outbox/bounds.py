@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 # Give up a hundredth more than needed, and never only a few: a gap record is larger than what it tells of.
 _SLACK = 100
 _SLACK_RECORDS = 16
-_SOFT = 8  # by so small a part the limit may be passed for the sake of what is about to be delivered
 _ALWAYS_BYTES = 1_000_000  # an outbox so small gives nothing up for the sake of the disk
 _LOOK_AT_DISK_S = 1.0
 _LOG_EVERY_S = 60.0
@@ -58,7 +57,7 @@ class Limits:
 
 
 class _Excess(NamedTuple):
-    """How many records, or else bytes, should go. `is_large`: also what a platform may have already."""
+    """How many records, or else bytes, should go. `is_large`: twice the limit, so also what a platform may have."""
 
     records: int
     bytes: int
@@ -171,8 +170,8 @@ class Bounds:
         records = sum(ledger.records(stream) for stream in range(len(STREAMS))) - most
         size = sum(ledger.sizes) - most_bytes
         if records > 0:
-            return _Excess(records + max(most // _SLACK, _SLACK_RECORDS), 0, records > most // _SOFT)
-        return _Excess(0, size + most_bytes // _SLACK, size > most_bytes // _SOFT) if size > 0 else None
+            return _Excess(records + max(most // _SLACK, _SLACK_RECORDS), 0, records > most)
+        return _Excess(0, size + most_bytes // _SLACK, size > most_bytes) if size > 0 else None
 
     def _look_at_disk(self, size: int) -> None:
         """Below the floor the outbox keeps to what it has; with half of that free it gives way, by and by."""
