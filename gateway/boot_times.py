@@ -149,13 +149,28 @@ def age_at_least_s(boots: Mapping[int, Boot], now: tuple[int, float], stored: tu
     (boot_now, up_s), (boot_then, then_up_s) = now, stored
     if boot_now == boot_then:
         return max(0.0, up_s - then_up_s)
-    between = [one for number, one in boots.items() if boot_then <= number < boot_now]
-    lived_s = sum(one.seen_up_s for one in between) - then_up_s + up_s
     first, last = boots.get(boot_then), boots.get(boot_now)
+    lived_s = _lived_s(boots, now, stored)
     if first is None or last is None or first.start_s is None or last.start_s is None:
         return max(0.0, lived_s)
     known_s = last.start_s + up_s - first.start_s - then_up_s - first.error_s - last.error_s
     return max(0.0, lived_s, known_s)
+
+
+def _lived_s(boots: Mapping[int, Boot], now: tuple[int, float], stored: tuple[int, float]) -> float:
+    """The same by what the boots from then to now were seen to last.
+
+    Several rows may be of one boot, after restarts of the gateway: their seconds count from the same moment.
+    """
+    (boot_now, up_s), (boot_then, then_up_s) = now, stored
+    first, last = boots.get(boot_then), boots.get(boot_now)
+    if first is not None and last is not None and first.boot_id == last.boot_id:
+        return up_s - then_up_s
+    lasted: dict[str, float] = {last.boot_id if last is not None else "": up_s}
+    for number, one in boots.items():
+        if boot_then <= number < boot_now:
+            lasted[one.boot_id] = max(one.seen_up_s, lasted.get(one.boot_id, 0.0))
+    return sum(lasted.values()) - then_up_s
 
 
 def settled(boot: Boot, learnt: Learnt) -> Boot:

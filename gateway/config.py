@@ -33,6 +33,7 @@ from gateway.config_table import build, option, section
 from gateway.edge.expression import check_rules
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
+from gateway.reading import STREAMS
 from gateway.time_evidence import POLICIES
 
 PLACES = (Path("gateway.toml"), Path("/etc/lamppost/gateway.toml"))
@@ -142,16 +143,40 @@ class CityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxConfig:
-    """[outbox]: how much is kept while the city is away. Beyond it the oldest telemetry goes, counted and announced."""
+    """[outbox]: how much is kept while the city is away, and what goes first beyond it; all of it counted and told."""
 
     max_records: int = option("Most records kept.", default=5_000_000)
-    max_bytes: int = option("Most bytes the database may take.", default=2_000_000_000)
+    max_bytes: int = option("Most bytes the records may take.", default=2_000_000_000)
     min_free_bytes: int = option("Bytes that stay free on the disk for others.", default=100_000_000)
+    ttl_alarm_s: int = option("Seconds after which an alarm that was not delivered goes; 0: never.", default=0)
+    ttl_event_s: int = option("The same for events and gap records.", default=0)
+    ttl_telemetry_s: int = option("The same for readings and windows.", default=90 * 86_400)
+    ttl_bulk_s: int = option("The same for what readings were thinned to.", default=365 * 86_400)
+    thin_span_s: int = option(
+        "For want of room old readings become one record per node and so many seconds: count, mean, min, max. "
+        "0: they are given up as they are.",
+        default=3_600,
+    )
+    alarm_budget_per_h: int = option(
+        "Alarms of one node per hour; what it sends beyond that is kept as events. 0: any number.", default=60
+    )
 
     def __post_init__(self) -> None:
         require_range("max_records", self.max_records, 100, 1_000_000_000)
         require_range("max_bytes", self.max_bytes, 1_000_000, 1_000_000_000_000)
         require_range("min_free_bytes", self.min_free_bytes, 0, 1_000_000_000_000)
+        for name in STREAMS:
+            if getattr(self, f"ttl_{name}_s"):
+                require_range(f"ttl_{name}_s", getattr(self, f"ttl_{name}_s"), 60, 10_000_000_000)
+        if self.thin_span_s:
+            require_range("thin_span_s", self.thin_span_s, 10, 31_536_000)
+        require_range("alarm_budget_per_h", self.alarm_budget_per_h, 0, 100_000)
+
+    @property
+    def ttl_s(self) -> dict[str, float]:
+        """Seconds to live by class; a class that is not in it is kept for any time."""
+        found = {name: float(getattr(self, f"ttl_{name}_s")) for name in STREAMS}
+        return {name: ttl_s for name, ttl_s in found.items() if ttl_s}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import gaps
+from gateway.alarm_budget import AlarmBudget
 from gateway.boot_table import BootTable
 from gateway.boot_times import dated
 from gateway.boots import Boots
@@ -40,6 +41,7 @@ from gateway.identity.sessions import Sessions
 from gateway.intake import Intake
 from gateway.numbering import Numbering
 from gateway.outbox import Outbox
+from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
@@ -67,6 +69,7 @@ class Core:
         clock: ClockTrust,
         time_hold_s: float,
         trust: Trust | None = None,
+        alarm_budget_per_h: int,
     ) -> None:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
@@ -85,6 +88,9 @@ class Core:
         self._group_file = GroupFile(data_dir)
         self.boots = Boots()
         self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
+        self.alarm_budget = AlarmBudget(
+            alarm_budget_per_h, boot_table=self.boot_table, counters=self.counters, tell=self._put_undated
+        )
 
     def assemble(
         self, data_dir: Path, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits
@@ -95,7 +101,11 @@ class Core:
             free_bytes=lambda: self.store.vault.files.room(data_dir)[0],
             reader=self.store.vault.reader,
             clock=self.clock,
+            boot_table=self.boot_table,
             put_gap=self._put_gap,
+            put_own=self._put_own,
+            under_way=lambda stream, ledger: self.outbox.under_way(stream, ledger),
+            set_tight=self.store.vault.set_tight,
         )
         self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         self.sequences = Sequences()
@@ -147,11 +157,21 @@ class Core:
             put_own=self._put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
+            is_babbling=self._is_babbling,
             must_react=lambda: self.edge.must_react,
             utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
         self.store.on_commit(self._note_committed)
-        own = (self.sessions, self.sequences, self.edge, bounds, devices, self.numbering, self.boot_table)
+        own = (
+            self.sessions,
+            self.sequences,
+            self.edge,
+            self.alarm_budget,
+            bounds,
+            devices,
+            self.numbering,
+            self.boot_table,
+        )
         for part in (*own, _Housekeeping(self)):
             self.store.join(part)
 
@@ -276,6 +296,8 @@ class Core:
         """Take up what the database says. Returns where its downlink counters start."""
         self.boots.begin(tx)
         self.boot_table.begin(tx)
+        begin_ages(tx)
+        self.alarm_budget.begin(tx)
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self.roots.begin(tx)
@@ -306,7 +328,8 @@ class Core:
         now_s = self.clock.now_s()
         outcome = self.edge.add(tx, report, now_s=self.clock.monotonic_s() if report.pending else now_s)
         if outcome.forward is not None:
-            self.outbox.put(tx, outcome.forward, is_produced=False, now_s=now_s)
+            kept = self.alarm_budget.judged(tx, outcome.forward)
+            self.outbox.put(tx, kept, is_produced=False, now_s=now_s)
         self._put_all(tx, outcome.produced)
         return outcome.forward is not None
 
@@ -333,12 +356,22 @@ class Core:
         for report in reports:
             self._put_own(tx, report)
 
+    def _is_babbling(self, address: int) -> bool:
+        """Whether alarms from this short address are events for now."""
+        return self.alarm_budget.is_anybody_over and any(
+            self.alarm_budget.is_over(node.id) for node in self.nodes.candidates(address)
+        )
+
     def _put_own(self, tx: Transaction, report: Report) -> None:
-        self.outbox.put(tx, self.numbering.number(tx, report), is_produced=True, now_s=self.clock.now_s())
+        kept = self.alarm_budget.judged(tx, report)
+        self.outbox.put(tx, self.numbering.number(tx, kept), is_produced=True, now_s=self.clock.now_s())
+
+    def _put_undated(self, tx: Transaction, report: Report) -> None:
+        self._put_own(tx, dated(report, self.clock, self.clock.stamp_s()))
 
     def _put_gap(self, tx: Transaction, gap: gaps.Gap) -> None:
         self.counters.add(f"gaps_{gap.reason}")
-        self._put_own(tx, dated(gaps.as_report(gap), self.clock, self.clock.stamp_s()))
+        self._put_undated(tx, gaps.as_report(gap))
 
     def _put_readings(
         self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None
@@ -384,6 +417,7 @@ async def open_core(
     clock: ClockTrust | None = None,
     time_hold_s: float = 120.0,
     trust: Trust | None = None,
+    alarm_budget_per_h: int = 60,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
     segment_bytes: int | None = None,
@@ -395,6 +429,7 @@ async def open_core(
     edge, groups     what [edge] and [[group]] of gateway.toml say
     limits           bounds of the outbox
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
+    alarm_budget_per_h  alarms of one node in an hour before they count as events; 0: any number
     trust            the site's registry and policy; without it node files and access lists say all
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
@@ -410,6 +445,7 @@ async def open_core(
         cities=cities,
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
+        alarm_budget_per_h=alarm_budget_per_h,
         trust=trust,
     )
     async with store:

@@ -19,6 +19,8 @@ EPOCH_CLOSED = "epoch_closed"
 EPOCH_END_UNKNOWN = "epoch_end_unknown"  # the count is an upper bound
 EPOCH_UNKNOWN = "epoch_unknown"  # no report and no notice of that epoch has come
 EVICTED = "evicted"
+EXPIRED = "expired"  # it outlived its time to live
+THINNED = "thinned"  # one record stood for them, and that was given up too
 DAMAGED = "damaged"
 NOT_PERMITTED = "not_permitted"  # the site's policy does not let it report this
 
@@ -72,6 +74,39 @@ def spans_of(seqs: Iterable[int]) -> list[tuple[int, int]]:
         else:
             spans.append((seq, seq + 1))
     return spans
+
+
+def joined(found: Iterable[Gap]) -> list[Gap]:
+    """One gap for all of one node, reason and platforms: from the first to the last, with the sum of their counts."""
+    sums: dict[tuple[str, str, tuple[str, ...]], Gap] = {}
+    for gap in found:
+        key = (gap.node, gap.reason, gap.platforms)
+        sums[key] = _sum(sums[key], gap) if key in sums else gap
+    return list(sums.values())
+
+
+def _sum(a: Gap, b: Gap) -> Gap:
+    count = None if a.count is None or b.count is None else a.count + b.count
+    if a.epoch != b.epoch or a.last_epoch != b.last_epoch or a.first is None or b.first is None:
+        return replace(a, count=count, epoch=None, last_epoch=None, first=None, last=None)
+    last = None if a.last is None or b.last is None else max(a.last, b.last)
+    return replace(a, count=count, first=min(a.first, b.first), last=last)
+
+
+def read_report(report: Report) -> Gap:
+    """The gap that `as_report` made this of."""
+    values = {reading.quantity: reading.value for reading in report.readings}
+    numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+    return Gap(
+        node=report.subject or "",
+        reason=str(values.get("gap/reason", UNEXPLAINED)),
+        count=numbers.get("gap/count"),
+        epoch=numbers.get("gap/epoch"),
+        last_epoch=numbers.get("gap/last-epoch"),
+        first=numbers.get("gap/from"),
+        last=numbers.get("gap/to"),
+        platforms=tuple(str(values.get("gap/platforms", "")).split()),
+    )
 
 
 def as_report(gap: Gap) -> Report:

@@ -77,14 +77,17 @@ class Intake:
         put_own: PutOwn,
         counters: Counters,
         utc_s: Callable[[], int | None],
+        is_babbling: Callable[[int], bool] = lambda _: False,
         must_react: Callable[[], bool] = lambda: False,
         note_refusal: Callable[[str, str | None], None] = lambda reason, who: None,
     ) -> None:
         """What is asked of others.
 
         utc_s       seconds since 1970, None while the clock is not trusted
+        is_babbling  whether alarms from a short address do not hurry for now
         must_react  whether a rule acts on the spot on what is stored
         """
+        self._is_babbling = is_babbling
         self._must_react = must_react
         self._note_refusal = note_refusal
         self._store = store
@@ -101,7 +104,8 @@ class Intake:
         self._counters.add("uplinks")
         if is_join(uplink.frame):
             return await self._join(uplink)
-        urgent = len(uplink.frame) > 0 and uplink.frame[0] & 0x0F == URGENT
+        urgent = len(uplink.frame) > 2 and uplink.frame[0] & 0x0F == URGENT
+        urgent = urgent and not self._is_babbling(int.from_bytes(uplink.frame[1:3], "big"))
         try:
             taken = await self._store.write(
                 lambda tx: self._uplinks.take(tx, uplink),

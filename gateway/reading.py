@@ -14,11 +14,11 @@ from typing import Any, Literal
 Value = float | int | str | bool | bytes | None
 TimeQuality = Literal["good", "bounded", "received", "untrusted"]
 Assurance = Literal["aead", "mtls", "password", "none"]
-Kind = Literal["telemetry", "alarm", "window", "gap", "event"]
+Kind = Literal["telemetry", "alarm", "window", "gap", "event", "thinned"]
 Stream = Literal["alarm", "event", "telemetry", "bulk"]
 
 STREAMS: tuple[Stream, ...] = ("alarm", "event", "telemetry", "bulk")  # what matters most comes first
-_STREAM_OF_KIND: dict[str, Stream] = {"alarm": "alarm", "event": "event", "gap": "event", "window": "telemetry"}
+_STREAM_OF_KIND: dict[str, Stream] = {"alarm": "alarm", "event": "event", "gap": "event", "thinned": "bulk"}
 _STEPS_PER_S = 8  # a time in eighths of a second adds and subtracts without rounding
 
 

@@ -133,7 +133,10 @@ def _open_core(config: Config, clock: ClockTrust, trust: Trust) -> AbstractAsync
             max_records=config.outbox.max_records,
             max_bytes=config.outbox.max_bytes,
             min_free_bytes=config.outbox.min_free_bytes,
+            ttl_s=config.outbox.ttl_s,
+            thin_span_s=config.outbox.thin_span_s,
         ),
+        alarm_budget_per_h=config.outbox.alarm_budget_per_h,
     )
 
 

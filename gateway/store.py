@@ -34,6 +34,7 @@ Change = Callable[[Transaction], T]
 
 WINDOW_S = 1.5  # the longest wait of a change for company; a LoRa ack has 2 s, and says how long it can wait
 _BATCH = 4096
+_MOST_PAGES = 96  # of one commit; what is left makes the next one
 _QUEUE = 8192
 
 
@@ -252,7 +253,7 @@ class Store:
     def _commit_batch(self, batch: Sequence[_Waiting], is_due: bool) -> int:
         """One commit of these changes; on a full disk one each, so that deliveries do not fail with the rest.
 
-        Returns how many were taken: unless they are due, only as many as fill whole pages.
+        Returns how many were taken: as many as one commit should hold; unless they are due, as fill whole pages.
         """
         try:
             return self._commit_together(batch, is_due)
@@ -271,14 +272,20 @@ class Store:
     def _commit_together(self, batch: Sequence[_Waiting], is_due: bool) -> int:
         """One commit. A change that raises is left out and takes no other along."""
         todo = list(batch)
-        while True:
-            taken, culprit = self._try_commit(todo, is_due)
-            if culprit is None:
-                return taken + len(batch) - len(todo)
+        taken, culprit = self._try_commit(todo, lambda tx, left: self._is_enough(tx, left, is_due))
+        if culprit is None:
+            return taken
+        while culprit is not None:
             todo.remove(culprit)
-            is_due = True
+            _, culprit = self._try_commit(todo, lambda *_: False)
+        return len(batch)
 
-    def _try_commit(self, todo: Sequence[_Waiting], is_due: bool) -> tuple[int, _Waiting | None]:
+    def _is_enough(self, tx: Transaction, left: int, is_due: bool) -> bool:
+        return tx.frame.page_count >= _MOST_PAGES or (not is_due and self._window.is_enough(tx.frame, left))
+
+    def _try_commit(
+        self, todo: Sequence[_Waiting], is_enough: Callable[[Transaction, int], bool]
+    ) -> tuple[int, _Waiting | None]:
         """Commit what is taken of them, or roll back and return the change that raised."""
         taken, left = 0, sum(one.weight for one in todo)
         try:
@@ -294,7 +301,7 @@ class Store:
                     return 0, waiting
                 taken += 1
                 left -= waiting.weight
-                if not is_due and self._window.is_enough(tx.frame, left):
+                if is_enough(tx, left):
                     break
             for participant in self._participants:
                 participant.flush(tx)

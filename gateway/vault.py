@@ -52,6 +52,7 @@ class Vault:
         self.state = State()
         self.reader = Reader(self.log, self.state.moved)
         self.published = Ledger()
+        self.is_tight = False  # the disk has less room than it should
         self.damaged = 0  # records that the start found missing
         self._tx: Transaction | None = None
         self._clock_s = clock_s
@@ -73,6 +74,10 @@ class Vault:
     def mark_damaged(self, reason: str) -> None:
         """Let the next start set the database aside."""
         self._database.mark_damaged(reason)
+
+    def set_tight(self, is_tight: bool) -> None:
+        """Whether the disk has less room than it should: then old segments are cleared sooner."""
+        self.is_tight = is_tight
 
     # Start and end
 
@@ -186,7 +191,9 @@ class Vault:
 
     def _require_room(self, frame: Frame) -> None:
         """Records may not take the file that is kept for noting deliveries on a full disk. Raises StoreFull."""
-        if frame.began_at == tuple(frame.next) or self.log.has_room(frame.page_count) or self.log.grow():
+        if frame.began_at == tuple(frame.next) or frame.makes_room:
+            return
+        if self.log.has_room(frame.page_count) or self.log.grow():
             return
         self._is_short = True
         raise StoreFull("the disk is full; free some space, readings wait at the nodes meanwhile")
@@ -221,7 +228,7 @@ class Vault:
         self.db.execute("COMMIT")
         self.db.execute("BEGIN IMMEDIATE")
         self._since_bytes, self._since_s = 0, self._clock_s()
-        reclaim(self.log, self.state, self.reader, history=_HISTORY)
+        reclaim(self.log, self.state, self.reader, history=_HISTORY, is_tight=self.is_tight)
         self.log.reserve()
 
     def _save_checkpoint(self) -> None:

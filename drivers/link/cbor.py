@@ -72,13 +72,14 @@ def _put_head(out, major, argument):
 
 def decode(data):
     """Return the one value that `data` holds."""
-    value, end = _get(data, 0, _MAX_DEPTH)
+    value, end = take(data, 0, _MAX_DEPTH)
     if end != len(data):
         raise FrameError("bad_cbor")
     return value
 
 
-def _get(data, at, depth):
+def take(data, at, depth):
+    """(item, end) of what begins at `at`, nested at most so deep; what follows is the caller's. Raises FrameError."""
     if depth == 0:
         raise FrameError("bad_cbor")
     major, argument, at = _get_head(data, at)
@@ -91,7 +92,7 @@ def _get(data, at, depth):
     if major == _ARRAY:
         items = []
         for _ in range(_bounded(argument, data, at)):
-            item, at = _get(data, at, depth - 1)
+            item, at = take(data, at, depth - 1)
             items.append(item)
         return items, at
     if major == _MAP:
@@ -139,8 +140,8 @@ def _get_string(data, at, size, major):
 def _get_map(data, at, count, depth):
     result = {}
     for _ in range(_bounded(count, data, at)):
-        key, at = _get(data, at, depth - 1)
+        key, at = take(data, at, depth - 1)
         if isinstance(key, (list, dict)) or key in result:
             raise FrameError("bad_cbor")
-        result[key], at = _get(data, at, depth - 1)
+        result[key], at = take(data, at, depth - 1)
     return result, at

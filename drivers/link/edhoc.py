@@ -9,7 +9,7 @@ import hashlib
 from binascii import hexlify
 
 from drivers.constant import const
-from drivers.link.cbor import _get, encode
+from drivers.link.cbor import encode, take
 from drivers.link.frame import FrameError
 from drivers.link.keys import hkdf_expand
 
@@ -100,7 +100,7 @@ def items_of(sequence):
     at = 0
     try:
         while at < len(sequence):
-            item, end = _get(sequence, at, _DEPTH)
+            item, end = take(sequence, at, _DEPTH)
             if encode(item) != sequence[at:end]:
                 raise EdhocError("malformed")
             items.append(item)

@@ -74,6 +74,7 @@ class Forwarder:
             finally:
                 self._delivery = None
             await self._settling.idle()  # else what the city has would be owed
+            self._outbox.disconnected(self._city_name)
 
     def status(self) -> dict[str, object]:
         """What `gateway status` shows."""

@@ -56,6 +56,7 @@ class Frame:
         self.began_at = tuple(firsts)
         self.next = list(firsts)
         self.base_s: float | None = None  # the time of the first record
+        self.makes_room = False  # it gives up more than it brings, so it may be written on a full disk
         self.moved: list[tuple[int, int, int]] = []  # stream, ordinal, which page of this frame
         self._full: list[PageDraft] = []
         self._page = PageDraft(self.next)

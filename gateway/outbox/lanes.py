@@ -13,6 +13,8 @@ from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run
 from gateway.reading import STREAMS
 
+_SOON_TAKEN = 1_000
+
 
 class Lanes:
     """The positions of one platform."""
@@ -20,6 +22,7 @@ class Lanes:
     def __init__(self, city: str) -> None:
         self.city = city
         self.connection = 0
+        self.is_connected = False  # what was taken may be on its way
         self._tails = [0] * len(STREAMS)  # the live lane began here
         self._next: dict[tuple[Lane, int], int] = {}
         self._returned: dict[tuple[Lane, int], dict[int, Stored]] = {}
@@ -60,6 +63,16 @@ class Lanes:
             if most <= 0:
                 break
         return runs
+
+    def under_way(self, stream: int, ledger: Ledger) -> list[Run]:
+        """What was taken and is not settled, or will be taken within a moment: it may be at the platform already."""
+        settled = ledger.settled.get((self.city, stream))
+        if settled is None or not self.is_connected:
+            return []
+        tail, end = self._tails[stream], ledger.ends[stream]
+        backlog = settled.missing(0, min(self._next["backlog", stream] + _SOON_TAKEN, tail, end))
+        live = settled.missing(tail, min(max(tail, self._next["live", stream] + _SOON_TAKEN), end))
+        return [*backlog, *live]
 
     def passed(self, lane: Lane, stream: int, ordinal: int) -> None:
         """Everything before `ordinal` has been taken."""

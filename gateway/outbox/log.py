@@ -203,16 +203,21 @@ class Log:
         return Frame(self.next)
 
     def has_room(self, pages: int) -> bool:
-        """Whether so many pages can be written without the spare files that are kept back."""
+        """Whether so many pages can be written without the spare files that are kept back.
+
+        A file that was taken from those is kept back as a whole: what remains of it is for noting deliveries too.
+        """
+        if self._disk_has_room():
+            return True
         fits = bool(self.segments) and pages <= self.segments[-1].room
-        return fits or len(self._spares()) > _RESERVED or self._disk_has_room()
+        return len(self._spares()) >= _RESERVED + (not fits)
 
     def grow(self) -> bool:
         """Make a file ready beside those that are kept back; False if the disk has no room for it."""
-        while self._make_spare():
-            if len(self._spares()) > _RESERVED:
-                return True
-        return False
+        while len(self._spares()) <= _RESERVED:
+            if not self._make_spare():
+                return False
+        return True
 
     def commit(self, frame: Frame) -> int:
         """Put `frame` on disk. Returns the bytes written. Raises OSError: then nothing of it counts."""
@@ -331,6 +336,8 @@ class Log:
         return self.files.room(self.folder)[0] > _ROOMY_SEGMENTS * self.segment_bytes
 
     def _make_spare(self) -> bool:
+        if self.files.room(self.folder)[0] < self.segment_bytes:  # not tried: it would write it in vain
+            return False
         try:
             self._make(self.folder / f"spare-{self._next_number:010}", self.segment_bytes)
         except OSError:
@@ -350,10 +357,10 @@ class Log:
         self.files.sync_dir(self.folder)
 
     def clear_room(self) -> None:
-        """On a full disk give the spare files back to it, for something that matters more."""
-        if not self._disk_has_room():
-            for spare in self._spares():
-                self.files.unlink(spare)
+        """On a full disk give a spare file back to it, for something that matters more."""
+        spares = self._spares()
+        if spares and self.files.room(self.folder)[0] < self.segment_bytes:
+            self.files.unlink(spares[-1])
 
     # Reading
 

@@ -137,8 +137,18 @@ class Outbox:
 
     def reconnected(self, city: str) -> None:
         """The platform is there again: live begins at the tail of every stream, what is not settled is owed."""
-        self._lanes_of(city).reconnect(self._ledger)
+        lanes = self._lanes_of(city)
+        lanes.reconnect(self._ledger)
+        lanes.is_connected = True
         self._announce()
+
+    def disconnected(self, city: str) -> None:
+        """Nothing is on its way to the platform until it is reconnected."""
+        self._lanes_of(city).is_connected = False
+
+    def under_way(self, stream: int, ledger: Ledger) -> list[Run]:
+        """What platforms may have already though it is not settled; for any thread, as of a moment ago."""
+        return [run for lanes in list(self._lanes.values()) for run in lanes.under_way(stream, ledger)]
 
     def has(self, city: str, *, lane: Lane, streams: Sequence[int]) -> bool:
         """Whether `take` would return at once."""

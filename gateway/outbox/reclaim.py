@@ -1,7 +1,8 @@
-"""Gives segments back that hold nothing anybody waits for, and moves the last few records out of old ones.
+"""Gives segments back that hold nothing anybody waits for, and moves the last few records out of others.
 
 A segment goes whole. One alarm that waits for a platform would keep 8 MiB, so when dead records take much room, what is
-left in the oldest segment is copied to the end of the log, each record with its ordinal and the time of its storing.
+left in segments that hold little is copied to the end of the log, each record with its ordinal and the time of its
+storing. Any segment may go, not the oldest alone: one full of what was moved would keep all after it.
 Called after a checkpoint, which covers what the entries of the released segments did.
 """
 
@@ -19,20 +20,27 @@ from gateway.reading import STREAMS
 log = logging.getLogger(__name__)
 
 _LEAST_SEGMENTS = 4
-_MOST_LEFT = 0.5  # of a segment's records; with more, moving would cost more flash than it frees
+_MOST_LEFT = 0.5  # of a segment's bytes; with more, moving would cost more flash than it frees
+_MOST_MOVED = 4  # segments at one time: others wait for their commit
 _MOVED_AT_ONCE = 200
 
 
-def reclaim(log_: Log, state: State, reader: Reader, *, history: int) -> None:
-    """Release what can be, oldest first; the newest few stay for the ids they hold. Raises OSError."""
+def reclaim(log_: Log, state: State, reader: Reader, *, history: int, is_tight: bool = False) -> None:
+    """Release what can be, oldest first; the newest few stay for the ids they hold. Raises OSError.
+
+    is_tight  the disk is short: any segment is worth it that holds little
+    """
     for stream, places in enumerate(state.moved.places):
         state.moved.drop(stream, [ordinal for ordinal in places if ordinal in state.ledger.gone[stream]])
     for segment in log_.segments[: -1 - history]:
         if not any(_waiting_runs(segment, stream, state) for stream in range(len(STREAMS))):
             log_.release(segment)
-    while _is_worth_it(log_, state, history):
-        _move(log_.segments[0], log_, state, reader)
-        log_.release(log_.segments[0])
+    for _ in range(_MOST_MOVED):
+        found = _worth_it(log_, state, history, is_tight)
+        if found is None:
+            return
+        _move(found, log_, state, reader)
+        log_.release(found)
 
 
 def _waiting_runs(segment: Segment, stream: int, state: State) -> list[Run]:
@@ -46,14 +54,23 @@ def _waiting_runs(segment: Segment, stream: int, state: State) -> list[Run]:
     return [*own, *runs_of(ordinal for ordinal, place in places.items() if place[0] == segment.number)]
 
 
-def _is_worth_it(log_: Log, state: State, history: int) -> bool:
-    """Whether dead records take more room than the living, and there is little left in the oldest segment."""
+def _worth_it(log_: Log, state: State, history: int, is_tight: bool) -> Segment | None:
+    """The oldest segment that holds little, if dead records take more room than the living."""
     if len(log_.segments) <= max(_LEAST_SEGMENTS, history + 1):
-        return False
-    oldest = log_.segments[0]
-    left = sum(end - first for stream in range(len(STREAMS)) for first, end in _waiting_runs(oldest, stream, state))
-    is_wasteful = log_.bytes_on_disk > 2 * sum(state.ledger.sizes) + _LEAST_SEGMENTS * oldest.size
-    return is_wasteful and left <= _MOST_LEFT * max(1, sum(oldest.ends) - sum(oldest.firsts))
+        return None
+    sizes = state.ledger.sizes
+    if not is_tight and log_.bytes_on_disk <= 2 * sum(sizes) + _LEAST_SEGMENTS * log_.segments[0].size:
+        return None
+    averages = [size / max(1, state.ledger.records(stream)) for stream, size in enumerate(sizes)]
+    for segment in log_.segments[: -1 - history]:
+        left = sum(
+            (end - first) * averages[stream]
+            for stream in range(len(STREAMS))
+            for first, end in _waiting_runs(segment, stream, state)
+        )
+        if left <= _MOST_LEFT * segment.size:
+            return segment
+    return None
 
 
 def _move(segment: Segment, log_: Log, state: State, reader: Reader) -> None:

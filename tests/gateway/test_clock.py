@@ -261,6 +261,23 @@ def test_bounds_hold_whatever_happened_and_times_to_live_never_run_fast():
             assert 0 <= age_s <= last_s + 50.0 - truth[0] + 1e-6
 
 
+@pytest.mark.parametrize(
+    "rows, now, stored, age_s",
+    [
+        ([("a", 1000.0), ("a", 1001.0)], (2, 1001.0), (1, 1000.0), 1.0),  # the gateway was started again, no boot
+        ([("a", 1000.0), ("a", 1400.0), ("b", 20.0)], (3, 20.0), (1, 900.0), 520.0),
+        ([("a", 1000.0), ("b", 300.0), ("b", 700.0), ("c", 20.0)], (4, 20.0), (1, 900.0), 820.0),
+        ([("a", 50.0), ("b", 5.0)], (2, 5.0), (1, 100.0), 0.0),  # stored after the boot was last seen
+    ],
+)
+def test_an_age_counts_each_boot_once_however_often_the_gateway_was_started_in_it(rows, now, stored, age_s):
+    boots = {
+        number: Boot(number=number, boot_id=boot_id, after_s=TRUE_S, seen_up_s=seen_up_s)
+        for number, (boot_id, seen_up_s) in enumerate(rows, 1)
+    }
+    assert age_at_least_s(boots, now, stored) == age_s
+
+
 def test_what_a_time_server_taught_is_gone_on_with_by_the_next_process():
     clock = ClockTrust(wall=lambda: 5.0, monotonic=lambda: 300.0, witness=lambda _: None, boot_id="b")
     clock.resume(Learnt(TRUE_S, 0.1, 250.0, "ntp"))

@@ -108,7 +108,7 @@ async def test_what_a_platform_refuses_is_kept_in_quarantine_and_counted(tmp_pat
 
 
 async def test_a_full_outbox_gives_up_the_oldest_telemetry_and_tells_exactly_which(tmp_path):
-    async with running_core(tmp_path, limits=Limits(max_records=200)) as core:
+    async with running_core(tmp_path, limits=Limits(max_records=200, thin_span_s=0)) as core:
         for at in range(0, 400, 10):
             await put(core, *(made("a", seq) for seq in range(at, at + 10)), made("a", 1000 + at, kind="alarm"))
         row = await the_row(core)
@@ -130,7 +130,7 @@ async def test_a_full_outbox_gives_up_the_oldest_telemetry_and_tells_exactly_whi
 
 
 async def test_bytes_are_bounded_too(tmp_path):
-    async with running_core(tmp_path, limits=Limits(max_bytes=50_000)) as core:
+    async with running_core(tmp_path, limits=Limits(max_bytes=50_000, thin_span_s=0)) as core:
         for at in range(0, 2000, 50):
             await put(core, *(made("a", seq) for seq in range(at, at + 50)))
         assert (await core.outbox.backlog("city")).bytes < 53_000
@@ -139,7 +139,7 @@ async def test_bytes_are_bounded_too(tmp_path):
 
 async def test_below_the_free_space_floor_the_outbox_does_not_grow(tmp_path):
     time = ManualTime()
-    limits = Limits(min_free_bytes=1 << 62)
+    limits = Limits(min_free_bytes=1 << 62, thin_span_s=0)
     async with running_core(tmp_path, limits=limits, clock=time.clock) as core:
         for at in range(0, 30_000, 500):
             time.advance(0.5)
@@ -149,7 +149,7 @@ async def test_below_the_free_space_floor_the_outbox_does_not_grow(tmp_path):
 
 
 async def test_an_eviction_between_taking_and_settling_is_counted_once(tmp_path):
-    async with running_core(tmp_path, limits=Limits(max_records=100)) as core:
+    async with running_core(tmp_path, limits=Limits(max_records=100, thin_span_s=0)) as core:
         await put(core, *(made("a", seq) for seq in range(100)))
         batch = await core.outbox.oldest("city", 50)
         await put(core, *(made("a", seq) for seq in range(100, 180)))
@@ -159,7 +159,7 @@ async def test_an_eviction_between_taking_and_settling_is_counted_once(tmp_path)
 
 
 async def test_only_platforms_that_still_waited_count_an_eviction(tmp_path):
-    limits = Limits(max_records=100)
+    limits = Limits(max_records=100, thin_span_s=0)
     async with running_core(tmp_path, cities=["quick", "slow"], limits=limits) as core:
         await put(core, *(made("a", seq) for seq in range(100)))
         await core.outbox.mark_delivered(await core.outbox.oldest("quick", 100))

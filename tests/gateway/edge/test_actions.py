@@ -31,12 +31,12 @@ def time():
 
 
 @asynccontextmanager
-async def acting(tmp_path, time, *actions, rules=(HOT,), publish=lambda topic, payload: 0):
+async def acting(tmp_path, time, *actions, rules=(HOT,), publish=lambda topic, payload: 0, files=None):
     """A core with running actions, and with a node that it hears."""
     node = LinkNode(1)
     node.enrol(tmp_path)
     edge = EdgeConfig(window_s=0, action=actions, rule=rules)
-    async with running_core(tmp_path, edge=edge, clock=time.clock) as core:
+    async with running_core(tmp_path, edge=edge, clock=time.clock, files=files) as core:
         made = Actions(
             actions,
             core.edge,
@@ -111,9 +111,8 @@ async def test_an_output_goes_to_its_safe_state_when_its_node_loses_its_authorit
 
 
 async def test_nothing_acts_on_an_alarm_that_was_not_stored(pins, tmp_path, time):
-    async with acting(tmp_path, time, SIREN) as (core, actions, node):
-        disk = FailingDisk()
-        core.store.join(disk)
+    disk = FailingDisk()
+    async with acting(tmp_path, time, SIREN, files=disk) as (core, actions, node):
         disk.fails = True
         frame = node.seal(node.body([report(0, time_s=node.uptime_s, values=(4500, 5000, 100000))]))
         assert (await hear(core, frame, at_s=time.now_s)).retry

@@ -266,8 +266,7 @@ async def test_what_cannot_be_kept_is_not_told(data_dir, site) -> None:
     node = JoiningNode(site.trust())
     node.enrol(data_dir)
     disk = FailingDisk()
-    async with running_core(data_dir) as core:
-        core.store.join(disk)
+    async with running_core(data_dir, files=disk) as core:
         disk.fails = True
         bearer = Bearer(core)
         assert await node.join(bearer) is None
