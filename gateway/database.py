@@ -12,7 +12,9 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
+from gateway import checkpoint
 from gateway.store_errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreNewer, translated
 from gateway.tables import FORMAT, TABLES
 
@@ -133,6 +135,8 @@ class Database:
             verdict = self.writer.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise StoreDamaged(f"the database is damaged ({verdict})")
+        if not self.is_old:
+            checkpoint.read(self.writer)
 
     def _disconnect(self) -> None:
         while self._connections:
@@ -166,12 +170,24 @@ def read_only(data_dir: Path) -> sqlite3.Connection:
     path = data_dir / NAME
     if not path.exists():
         raise StoreError(f"{path} does not exist; has this gateway run yet?")
+    how = "mode=ro" if os.access(data_dir, os.W_OK) else _how_on_a_read_only_disk(path)
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None)
+        place = quote(str(path.absolute()))
+        connection = sqlite3.connect(f"file:{place}?{how}", uri=True, timeout=_BUSY_S, isolation_level=None)
         connection.execute("SELECT count(*) FROM meta").fetchone()
     except sqlite3.Error as error:
         raise translated(error) from error
     return connection
+
+
+def _how_on_a_read_only_disk(path: Path) -> str:
+    """A copy without anything to be read from the write-ahead log needs no other file. Raises StoreError."""
+    wal = path.with_name(path.name + "-wal")
+    if not wal.exists() or not wal.stat().st_size:
+        return "immutable=1"
+    if path.with_name(path.name + "-shm").exists():
+        return "mode=ro"
+    raise StoreError(f"{path} cannot be read where nobody may write; copy its folder to where you may, and look there")
 
 
 def make_durable_dir(path: Path) -> None:

@@ -37,7 +37,8 @@ def translated(error: sqlite3.Error | OSError) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
     if code == sqlite3.SQLITE_FULL:
         return _full(error)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    is_garbled = "decode to UTF-8" in str(error)  # Python's own error: a text in which a bit is flipped
+    if is_garbled or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreDamaged(f"the database is damaged ({error}); start the gateway again, it sets the file aside")
     return StoreFailed(f"the database was not written ({error}); check the disk (dmesg, df)")
 

@@ -8,7 +8,6 @@ log says after it. All of it belongs to the commit thread.
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import sqlite3
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from gateway import checkpoint
 from gateway.database import Database, make_durable_dir
 from gateway.outbox.carry_over import carry_over
 from gateway.outbox.entries import State, Transaction, recall, replay
@@ -115,8 +115,7 @@ class Vault:
     def _load(self) -> None:
         """The checkpoint, then what the log says after it. The database's transaction stays open."""
         self.db.execute("BEGIN IMMEDIATE")
-        row = self.db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()
-        saved = json.loads(row[0]) if row else None
+        saved = checkpoint.read(self.db)
         state = State()
         if saved is not None:
             state.ledger = Ledger.from_json(saved["ledger"])
@@ -235,10 +234,7 @@ class Vault:
     def _save_checkpoint(self) -> None:
         if not self.db.in_transaction:
             self.db.execute("BEGIN IMMEDIATE")
-        saved = json.dumps(
-            {"position": self.log.position, "ledger": self.state.ledger.to_json()}, separators=(",", ":")
-        )
-        self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('checkpoint', ?)", (saved,))
+        checkpoint.save(self.db, {"position": self.log.position, "ledger": self.state.ledger.to_json()})
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` on what was last committed. Raises StoreError."""

@@ -56,6 +56,15 @@ COMMANDS = (
         words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
     ),
     *(
+        Command(words=("outbox", word), module=f"gateway.outbox.tools.{word}", about=about)
+        for word, about in (
+            ("audit", "show for each platform that nothing is lost in silence"),
+            ("inspect", "show segments, classes, cursors and sizes"),
+            ("fsck", "read everything, and say what is damaged"),
+            ("export", "write the stored records to a file"),
+        )
+    ),
+    *(
         Command(
             words=("group", verb),
             module="gateway.edge.group_command",
@@ -140,6 +149,7 @@ _GROUPS = {
     "registry": "the site's signed logs, as a gateway holds them",
     "identity": "who is behind a name",
     "audit": "what a gateway did, hash-chained",
+    "outbox": "the records that wait on disk: look into them, check them, take them out",
     "city": "the far end: what a platform receives",
     "board": "a node without hardware",
 }

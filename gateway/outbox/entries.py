@@ -217,11 +217,13 @@ def _do_event(kind: int, payload: bytes, names: list[str], db: sqlite3.Connectio
 
 
 def recall(log: Log, position: Position, state: State, *, history: int) -> None:
-    """Take up what the checkpoint does not hold of the log before it: ids heard, and where records were moved to."""
-    for segment in log.segments:
-        if segment.number > position.segment:
-            break
-        is_recent = segment.number >= position.segment - history
+    """Take up what the checkpoint does not hold of the log before it: ids heard, and where records were moved to.
+
+    history  of how many segments before the one of `position` the ids are read; numbers leave gaps, so they are counted
+    """
+    before = [segment for segment in log.segments if segment.number <= position.segment]
+    for at, segment in enumerate(before):
+        is_recent = at >= len(before) - 1 - history
         end = position.page if segment.number == position.segment else segment.end
         which = range(1, end) if is_recent else segment.pages_of(MOVED_MAP)
         for number in which:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from gateway.outbox import page as pages
 from gateway.outbox.files import Files
 from gateway.outbox.frame import Frame
-from gateway.outbox.page import CHUNK, LARGE, PAGE, STREAM_COUNT, Header
+from gateway.outbox.page import CHUNK, LARGE, MOVED, PAGE, RECORD, STREAM_COUNT, Header
 from gateway.outbox.segment import FIRST, Segment, footer_page, header_page, read_footer, read_header, segment_holding
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,6 @@ class Log:
         self._guard = threading.Lock()  # of the list of segments
         self._next_number = 1
         self._next_commit = 1
-        self._is_abandoned = False  # the newest segment takes no more commits
 
     @property
     def next(self) -> list[int]:
@@ -94,6 +93,10 @@ class Log:
                 self._next_number = max(self._next_number, int(name.removeprefix("spare-")) + 1)
             elif name.endswith(".seg"):
                 self._found(path, self.files.open(path))
+        if self.segments:
+            self._next_number = max(self._next_number, *(segment.number + 1 for segment in self.segments))
+        for stray in self._without_strays():
+            self._discard(stray.path)
         self._settle_ends()
 
     def look(self) -> None:
@@ -102,6 +105,7 @@ class Log:
             if name.endswith(".seg"):
                 with contextlib.suppress(FileNotFoundError):
                     self._found(self.folder / name, self.files.open_to_read(self.folder / name))
+        self._without_strays()
         self._settle_ends()
 
     def _found(self, path: Path, fd: int) -> None:
@@ -113,9 +117,30 @@ class Log:
         read_footer(self.files.read(fd, PAGE, segment_pages), segment)
         self.segments.append(segment)
 
+    def _without_strays(self) -> list[Segment]:
+        """Take out files that no commit went into as far as anybody was told, for what is in them never counted.
+
+        The log went on in a newer one from an older one; or a newest one lost its header, and with it the only commit.
+        """
+        self.segments.sort(key=lambda segment: segment.number)
+        known = [(segment.previous, segment.number) for segment in self.segments if segment.previous_end >= 0]
+        strays = [one for one in self.segments if any(low < one.number < high for low, high in known)]
+        for segment in reversed(self.segments):
+            if segment.previous_end >= 0 or segment.is_sealed or self._commits_in(segment) > 1:
+                break
+            strays.append(segment)
+        for stray in strays:
+            if stray in self.segments:
+                self.segments.remove(stray)
+                self.files.close(stray.fd)
+        return strays
+
+    def _commits_in(self, segment: Segment) -> int:
+        whole = (raw for _, raw in self._raw_pages(segment, segment.pages - 1) if pages.is_whole(raw, segment.seed))
+        return len({pages.header_of(raw).commit for raw in whole})
+
     def _settle_ends(self) -> None:
         """Scan what has no footer; the header of the next segment says what of it counts."""
-        self.segments.sort(key=lambda segment: segment.number)
         for at, segment in enumerate(self.segments):
             after = self.segments[at + 1] if at + 1 < len(self.segments) else None
             if segment.previous_end < 0:  # no header: it goes on where the one before ended
@@ -184,7 +209,7 @@ class Log:
         """
         if self._disk_has_room():
             return True
-        fits = bool(self.segments) and not self._is_abandoned and pages <= self.segments[-1].room
+        fits = bool(self.segments) and pages <= self.segments[-1].room
         return len(self._spares()) >= _RESERVED + (not fits)
 
     def grow(self) -> bool:
@@ -196,7 +221,7 @@ class Log:
 
     def commit(self, frame: Frame) -> int:
         """Put `frame` on disk. Returns the bytes written. Raises OSError: then nothing of it counts."""
-        if not self.segments or self._is_abandoned or frame.page_count > self.segments[-1].room:
+        if not self.segments or frame.page_count > self.segments[-1].room:
             self._rotate(frame.page_count)
         segment = self.segments[-1]
         commit = self._next_commit
@@ -224,7 +249,7 @@ class Log:
             self.files.close(segment.fd)
             self._discard(segment.path)
         else:
-            self._is_abandoned = True
+            segment.is_abandoned = True
 
     def _discard(self, path: Path) -> None:
         with contextlib.suppress(OSError):
@@ -234,20 +259,19 @@ class Log:
     def _rotate(self, least_pages: int) -> None:
         """Go on in a new segment. Raises OSError."""
         before = self.segments[-1] if self.segments else None
-        if before is not None and not self._is_abandoned:
-            self._seal(before)
         number, self._next_number = self._next_number, self._next_number + 1
         path = self.folder / f"{number:010}.seg"
         if not self._take_spare(path, least_pages):
             self._make(path, max(self.segment_bytes, (least_pages + 2) * PAGE))
         fd = self.files.open(path)
+        if before is not None and not before.is_abandoned and not before.is_sealed:
+            self._seal(before)  # only now: without a new file small commits still go into the old one
         segment = Segment(number, path, fd, self.files.size(fd) // PAGE)
         segment.firsts, segment.ends = self.next, self.next
         if before is not None:
             segment.previous, segment.previous_end = before.number, before.end
         with self._guard:
             self.segments.append(segment)
-        self._is_abandoned = False
 
     def _seal(self, segment: Segment) -> None:
         """Write the index of a full segment; without it the next start would have to scan the file."""
@@ -296,7 +320,11 @@ class Log:
         finally:
             self.files.close(fd)
         self.files.rename(new, path)
-        self.files.sync_dir(self.folder)
+        try:
+            self.files.sync_dir(self.folder)
+        except OSError:
+            self._discard(path)
+            raise
 
     def reserve(self) -> None:
         """Have spare files at hand when the disk gets full, so that deliveries can be noted then."""
@@ -362,24 +390,38 @@ class Log:
         if names is None and rows:
             names = pages.names_of(raw, segment.seed, rows[-1][3])
         entries = list(self._entries(segment, number, raw, iter(rows)))
-        header = pages.header_alone(raw, segment.seed) or self._inferred(segment, number)
+        header = pages.header_alone(raw, segment.seed)
+        if header is None:
+            header = self._inferred(segment, number)
+            if number > FIRST and self._known(segment, number - 1) is None:  # which ordinals these have is not known
+                entries = [entry for entry in entries if entry[0] & MOVED or not entry[0] & RECORD]
         return Leaf(header, names or [], entries, is_damaged=True)
 
     def _header(self, segment: Segment, number: int) -> Header:
+        return self._known(segment, number) or self._inferred(segment, number)
+
+    def _known(self, segment: Segment, number: int) -> Header | None:
         raw = self.files.read(segment.fd, PAGE, number * PAGE)
         page = pages.verified(raw, segment.seed)
-        if page is not None:
-            return pages.header_of(page)
-        return pages.header_alone(raw, segment.seed) or self._inferred(segment, number)
+        return pages.header_of(page) if page is not None else pages.header_alone(raw, segment.seed)
 
     def _inferred(self, segment: Segment, number: int) -> Header:
-        """What the header of a damaged page must have said, by the page before it."""
-        for at in range(number - 1, FIRST - 1, -1):
-            found = pages.header_alone(self.files.read(segment.fd, PAGE, at * PAGE), segment.seed)
-            if found is not None:
-                firsts = tuple(first + count for first, count in zip(found.firsts, found.counts, strict=True))
-                return found._replace(firsts=firsts, counts=_NO_COUNTS)
-        return Header(0, segment.last_commit, 0, 1, 0.0, tuple(segment.firsts), _NO_COUNTS, has_moved=False)
+        """What the header of a damaged page must have said: it went on where the page before it ended.
+
+        If that is not known either, nobody knows which records are on it; then it ends where the next known one begins.
+        """
+        if number == FIRST:
+            return self._unknown(segment, segment.firsts)
+        before = self._known(segment, number - 1)
+        if before is not None:
+            firsts = tuple(first + count for first, count in zip(before.firsts, before.counts, strict=True))
+            return before._replace(firsts=firsts, counts=_NO_COUNTS)
+        after = (self._known(segment, at) for at in range(number + 1, segment.end))
+        known = next((header for header in after if header is not None), None)
+        return self._unknown(segment, known.firsts if known is not None else segment.ends)
+
+    def _unknown(self, segment: Segment, firsts: Sequence[int]) -> Header:
+        return Header(0, segment.last_commit, 0, 1, 0.0, tuple(firsts), _NO_COUNTS, has_moved=False)
 
     def _entries(
         self, segment: Segment, number: int, page: bytes, rows: Iterator[tuple[int, int, int, int]]

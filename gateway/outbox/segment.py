@@ -40,6 +40,7 @@ class Segment:
     end: int = FIRST
     last_commit: int = 0
     is_sealed: bool = False
+    is_abandoned: bool = False  # a write failed here: it takes no more commits
 
     @property
     def seed(self) -> int:
@@ -47,8 +48,8 @@ class Segment:
 
     @property
     def room(self) -> int:
-        """Data pages that are free; the last page is the footer's."""
-        return self.pages - 1 - self.end
+        """Data pages that are free; the last page is the footer's, and behind a footer's end nothing counts."""
+        return 0 if self.is_sealed or self.is_abandoned else self.pages - 1 - self.end
 
     @property
     def size(self) -> int:

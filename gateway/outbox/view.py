@@ -5,13 +5,13 @@ The database alone is as old as the last checkpoint, so a copy of it in memory i
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway import checkpoint
 from gateway.database import read_only
 from gateway.outbox.batch import Backlog
 from gateway.outbox.entries import State, recall, replay
@@ -20,7 +20,8 @@ from gateway.outbox.ledger import Ledger
 from gateway.outbox.log import FOLDER, Log, Position
 from gateway.outbox.reader import Reader
 from gateway.reading import STREAMS
-from gateway.store_errors import StoreError, StoreFailed, translated
+from gateway.store_errors import StoreError, StoreFailed, StoreNewer, translated
+from gateway.tables import FORMAT
 
 _TRIES = 5
 
@@ -79,12 +80,16 @@ def _open(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
 
 
 def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
-    with closing(read_only(data_dir)) as checkpoint:
-        checkpoint.backup(db)
-    if db.execute("PRAGMA user_version").fetchone()[0] < 2:
+    with closing(read_only(data_dir)) as source:
+        source.backup(db)
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > FORMAT:
+        raise StoreNewer(
+            f"{data_dir} holds a store of format {found}, this lamppost knows up to {FORMAT}; update lamppost"
+        )
+    if found < FORMAT:
         raise StoreError(f"{data_dir} holds the store of an older version; start the gateway once, it carries it over")
-    row = db.execute("SELECT value FROM meta WHERE key = 'checkpoint'").fetchone()
-    saved = json.loads(row[0]) if row else None
+    saved = checkpoint.read(db)
     state = State()
     if saved:
         state.ledger = Ledger.from_json(saved["ledger"])

@@ -26,7 +26,7 @@ SECTOR = 512
 _NAMES = "names.jsonl"
 _RECORD = struct.Struct("<qqii")  # offset, file size before, length of old bytes, length of new bytes
 _TRUNCATE = -1  # new length that marks a truncation to `offset`
-_OK = 0
+OK = 0
 
 
 class _IoMethods(ctypes.Structure):
@@ -52,7 +52,7 @@ _IoMethods._fields_ = [
 ]
 
 
-class _Vfs(ctypes.Structure):
+class Vfs(ctypes.Structure):
     _fields_ = (
         ("version", c_int),
         ("file_size", c_int),
@@ -69,16 +69,21 @@ class _Vfs(ctypes.Structure):
 _kept: list[object] = []  # callbacks and tables that SQLite points to for the life of the process
 
 
+def keep(*made: object) -> None:
+    """SQLite points to these from now on."""
+    _kept.extend(made)
+
+
 def watch(folder: Path, *, forget_syncs: bool = False) -> None:
     """Note every unsynced SQLite write of this process in `folder`. With `forget_syncs` a sync counts for nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     sqlite = ctypes.CDLL("libsqlite3.so.0")
-    sqlite.sqlite3_vfs_find.restype = POINTER(_Vfs)
+    sqlite.sqlite3_vfs_find.restype = POINTER(Vfs)
     ordinary = sqlite.sqlite3_vfs_find(None).contents
-    layer = _Layer(ordinary, folder, forget_syncs=forget_syncs)
-    if sqlite.sqlite3_vfs_register(ctypes.byref(layer.vfs), 1) != _OK:
+    layer = _Watching(ordinary, folder, forget_syncs=forget_syncs)
+    if sqlite.sqlite3_vfs_register(ctypes.byref(layer.vfs), 1) != OK:
         raise RuntimeError("SQLite refused the watching file layer")
-    _kept.extend((layer, ordinary))
+    keep(layer, ordinary)
     _watch_log(folder)
 
 
@@ -148,28 +153,49 @@ class _Names:
         self._log.truncate(0)
 
 
-class _Layer:
-    """The VFS and the notes of its open files. SQLite calls it from any thread; ctypes takes the interpreter lock."""
+class Layer:
+    """A VFS over the ordinary one that asks its methods below about each change. SQLite calls it from any thread.
 
-    def __init__(self, ordinary: _Vfs, folder: Path, *, forget_syncs: bool) -> None:
+    A subclass says what to do; each method returns a result code, OK to go on with the ordinary layer.
+    """
+
+    def __init__(self, ordinary: Vfs, name: bytes) -> None:
         self._ordinary = ordinary
-        self._folder = folder
-        self._forget_syncs = forget_syncs
-        self._notes: dict[int, _Notes] = {}
         self._tables: dict[int, tuple[_IoMethods, _IoMethods]] = {}
-        self.vfs = _Vfs()
+        self.vfs = Vfs()
         ctypes.pointer(self.vfs)[0] = ordinary
-        self.vfs.name = b"watched"
+        self.vfs.name = name
         self.vfs.next = None
         self.vfs.open = _OPEN(self._open)
         self.vfs.delete = _DELETE(self._delete)
 
+    def opened(self, file: int, path: Path) -> None:
+        """A file that is to be watched."""
+
+    def write(self, file: int, data: bytes, offset: int) -> int:
+        return OK
+
+    def truncate(self, file: int, size: int) -> int:
+        return OK
+
+    def sync(self, file: int) -> int:
+        return OK
+
+    def synced(self, file: int) -> None:
+        """The ordinary layer has synced it."""
+
+    def delete(self, path: Path) -> int:
+        return OK
+
+    def deleted(self, path: Path) -> None:
+        """The ordinary layer has deleted it."""
+
     def _open(self, _vfs: int, name: int | None, file: int, flags: int, out: object) -> int:
         result: int = self._ordinary.open(ctypes.addressof(self._ordinary), name, file, flags, out)
-        if result == _OK and name is not None:
+        if result == OK and name is not None:
             path = Path(os.fsdecode(ctypes.string_at(name)))
             if not path.name.endswith("-shm"):
-                self._notes[file] = _Notes(path, self._folder)
+                self.opened(file, path)
                 self._divert(file)
         return result
 
@@ -190,32 +216,63 @@ class _Layer:
 
     def _write(self, theirs: _IoMethods):  # type: ignore[no-untyped-def]
         def write(file: int, data: int, length: int, offset: int) -> int:
-            self._notes[file].note_write(offset, ctypes.string_at(data, length))
-            return int(theirs.write(file, data, length, offset))
+            return self.write(file, ctypes.string_at(data, length), offset) or int(
+                theirs.write(file, data, length, offset)
+            )
 
         return write
 
     def _truncate(self, theirs: _IoMethods):  # type: ignore[no-untyped-def]
         def truncate(file: int, size: int) -> int:
-            self._notes[file].note_truncate(size)
-            return int(theirs.truncate(file, size))
+            return self.truncate(file, size) or int(theirs.truncate(file, size))
 
         return truncate
 
     def _sync(self, theirs: _IoMethods):  # type: ignore[no-untyped-def]
         def sync(file: int, flags: int) -> int:
-            result = int(theirs.sync(file, flags))
-            if result == _OK and not self._forget_syncs:
-                self._notes[file].settle()
+            result = self.sync(file) or int(theirs.sync(file, flags))
+            if result == OK:
+                self.synced(file)
             return result
 
         return sync
 
     def _delete(self, _vfs: int, name: int, sync_dir: int) -> int:
+        path = Path(os.fsdecode(ctypes.string_at(name)))
+        if code := self.delete(path):
+            return code
         result: int = self._ordinary.delete(ctypes.addressof(self._ordinary), name, sync_dir)
-        with contextlib.suppress(FileNotFoundError):
-            _notes_path(self._folder, Path(os.fsdecode(ctypes.string_at(name)))).unlink()
+        self.deleted(path)
         return result
+
+
+class _Watching(Layer):
+    """Keeps notes of open files on disk."""
+
+    def __init__(self, ordinary: Vfs, folder: Path, *, forget_syncs: bool) -> None:
+        super().__init__(ordinary, b"watched")
+        self._folder = folder
+        self._forget_syncs = forget_syncs
+        self._notes: dict[int, _Notes] = {}
+
+    def opened(self, file: int, path: Path) -> None:
+        self._notes[file] = _Notes(path, self._folder)
+
+    def write(self, file: int, data: bytes, offset: int) -> int:
+        self._notes[file].note_write(offset, data)
+        return OK
+
+    def truncate(self, file: int, size: int) -> int:
+        self._notes[file].note_truncate(size)
+        return OK
+
+    def synced(self, file: int) -> None:
+        if not self._forget_syncs:
+            self._notes[file].settle()
+
+    def deleted(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            _notes_path(self._folder, path).unlink()
 
 
 class _Notes:
@@ -267,8 +324,8 @@ def lose(folder: Path, chance: random.Random) -> int:
         path = _home(json.loads(notes.with_suffix(".path").read_text()))
         records = list(_read_notes(notes.read_bytes()))
         if path.exists() and records:
-            _rewind(path, records)
-            _replay_some(path, records, chance)
+            rewind(path, records)
+            replay_some(path, records, chance)
         lost += len(records)
         notes.unlink()
         notes.with_suffix(".path").unlink()
@@ -311,7 +368,8 @@ def _read_notes(raw: bytes) -> list[tuple[int, int, bytes, bytes | None]]:
     return records
 
 
-def _rewind(path: Path, records: list[tuple[int, int, bytes, bytes | None]]) -> None:
+def rewind(path: Path, records: list[tuple[int, int, bytes, bytes | None]]) -> None:
+    """Take back what was written since the last sync."""
     with path.open("r+b") as file:
         for offset, size, old, _new in reversed(records):
             file.seek(offset)
@@ -319,7 +377,7 @@ def _rewind(path: Path, records: list[tuple[int, int, bytes, bytes | None]]) -> 
             file.truncate(size)
 
 
-def _replay_some(path: Path, records: list[tuple[int, int, bytes, bytes | None]], chance: random.Random) -> None:
+def replay_some(path: Path, records: list[tuple[int, int, bytes, bytes | None]], chance: random.Random) -> None:
     """Keep none, or some in any order, each whole or only some of its sectors."""
     if chance.random() < 0.5:
         return

@@ -268,3 +268,94 @@ def test_a_replay_does_what_the_transactions_did(tmp_path):
     assert 77 in again.heard
     assert HEARD == 5  # written on disks out there
     log.close()
+
+
+class FailingOnce(Files):
+    """Makes no file while `is_full`."""
+
+    is_full = False
+
+    def open(self, path, *, make=False):
+        if make and self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().open(path, make=make)
+
+
+def nearly_full(log):
+    while log.segments[-1].room > 2 if log.segments else True:
+        commit(log, log.next[2])
+    return log.next[2]
+
+
+def test_after_a_rotation_that_failed_what_still_fits_is_found_again(tmp_path):
+    disk = FailingOnce()
+    log = opened(tmp_path, disk)
+    done = nearly_full(log)
+    disk.is_full = True
+    with pytest.raises(OSError, match="No space"):
+        commit(log, *range(done, done + 200), size=100)
+    commit(log, done)  # smaller: it fits into the old file
+    disk.is_full = False
+    log.close()
+    log = opened(tmp_path)
+    assert values(log) == (list(range(done + 1)), [])
+    log.close()
+
+
+def test_nothing_is_written_behind_the_end_that_a_footer_tells(tmp_path):
+    """The power went between footer and new file, or the first commit of the new file failed."""
+    disk = Failing()
+    log = opened(tmp_path, disk)
+    done = nearly_full(log)
+    log._seal(log.segments[-1])
+    log.close()
+    for number in range(3):
+        log = opened(tmp_path, disk)
+        commit(log, done + number)
+        log.close()
+    log = opened(tmp_path)
+    assert values(log) == (list(range(done + 3)), [])
+    log.close()
+
+
+class FailingFolder(Files):
+    """Syncs neither its folder nor files, and removes nothing, while `fails`."""
+
+    fails = False
+
+    def sync_dir(self, folder):
+        if self.fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().sync_dir(folder)
+
+    def unlink(self, path):
+        if self.fails:
+            raise OSError(errno.EIO, "Input/output error")
+        super().unlink(path)
+
+    def sync(self, fd):
+        super().sync(fd)
+        if self.fails and self.size(fd) == SEGMENT and any(self.read(fd, PAGE, 0)):
+            raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_file_of_a_failed_commit_that_could_not_be_removed_never_counts(tmp_path, is_used):
+    disk = FailingFolder()
+    log = opened(tmp_path, disk)
+    commit(log, 0, 1)
+    disk.fails = True
+    with pytest.raises(OSError, match="Input"):
+        commit(log, 2, 3)  # may be on the disk
+    if is_used:
+        disk.sync_dir = lambda folder: None
+    with pytest.raises(OSError, match=r"Input|No space"):
+        commit(log, 2, 3)  # leaves a second file, empty or with this in it
+    disk.fails = False
+    commit(log, 4)
+    commit(log, 5)
+    for _ in range(2):
+        assert values(log) == ([0, 1, 4, 5], [])
+        log.close()
+        log = opened(tmp_path)
+    log.close()
