@@ -43,7 +43,15 @@ async def test_nothing_is_lost_over_a_hundred_deaths(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("mutant", ["ack_before_commit", "no_fdatasync", "downlink_counter_reserved_after_use"])
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        # The normal run has these two in tests/faults/test_power_cuts.py, which needs no child processes.
+        pytest.param("ack_before_commit", marks=pytest.mark.soak),
+        pytest.param("no_fdatasync", marks=pytest.mark.soak),
+        "downlink_counter_reserved_after_use",
+    ],
+)
 async def test_the_campaign_notices_a_broken_promise(tmp_path: Path, mutant: str) -> None:
     count = await fight(tmp_path / "c", kills=4, seed=3, nodes=2, mutant=mutant)
     assert not count.is_clean, f"{mutant} went unnoticed: {count}"

@@ -158,6 +158,7 @@ async def test_what_a_device_was_acknowledged_is_at_the_city(tmp_path: Path, pub
     assert len(acknowledged) > kills
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("mutant", ["ack_before_commit", "no_fdatasync"])
 async def test_the_campaign_notices_a_broken_promise(tmp_path: Path, mutant: str) -> None:
