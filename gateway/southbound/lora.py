@@ -29,7 +29,7 @@ clock: Any = driver_clock  # carries no annotations
 
 _LOOK_MS = 100  # how long a new downlink may stay unnoticed; its moment is two seconds away
 _LEAD_US = (PREPARE_MS + 10) * 1_000
-_LATEST_US = 60_000  # a node hears for some 300 ms: late on a busy machine is better than never
+_LATEST_US = 150_000  # a node hears for some 300 ms: late on a busy machine is better than never
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _MOST_IN_HAND = 64  # frames at the intake; more than a radio hears in a receive window
 

@@ -136,6 +136,7 @@ print("survived")
     assert "mixed up" not in board.console()
 
 
+@pytest.mark.soak  # a slow machine is no fault of the code
 @pytest.mark.serial
 def test_one_question_takes_less_than_200_microseconds(make_virtual_board: MakeBoard) -> None:
     source = """

