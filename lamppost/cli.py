@@ -59,6 +59,14 @@ COMMANDS = (
         words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
     ),
     Command(
+        words=("gateway", "backup"), module="gateway.backup.saving", about="write what the gateway knows into a file"
+    ),
+    Command(
+        words=("gateway", "restore"),
+        module="gateway.backup.restoring",
+        about="make a new gateway with the memory of one that was backed up",
+    ),
+    Command(
         words=("gateway", "forget"),
         module="gateway.forget",
         about="overwrite and remove everything the gateway knows, for a box that is sold or scrapped",
