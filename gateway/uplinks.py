@@ -180,9 +180,12 @@ class Uplinks:
             if epoch >= opened.epoch:
                 self._counters.add("epoch_notices_wrong")
                 continue
-            missing = self._sequences.of(tx, node, epoch).raise_floor(end)
+            sequence = self._sequences.of(tx, node, epoch)
+            reason = gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN
+            reason = gaps.NOT_HELD_HERE if sequence.is_new else reason  # its gateway then had them
+            missing = sequence.raise_floor(end)
             self._sequences.changed(node, epoch)
-            for gap in gaps.gaps_of(node, epoch, missing, gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN):
+            for gap in gaps.gaps_of(node, epoch, missing, reason):
                 self._put_gap(tx, gap)
         if opened.advances_from is not None:
             self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch)

@@ -151,7 +151,7 @@ async def test_a_node_that_lost_its_numbers_gets_an_epoch_that_nobody_met(data_d
         first = await node.join(Bearer(core))
         await hear(core, speaker(enrolment, replace_epoch(first, 7)).report())
         epochs = [(await node.join(Bearer(core), epoch=epoch)).epoch for epoch in (0, 3, 7, 9)]
-        assert epochs == [23, 23, 7, 9]
+        assert epochs == [23, 23, 7, 10]  # 9: it was at another gateway meanwhile
 
 
 def replace_epoch(joined: Joined, epoch: int) -> Joined:
