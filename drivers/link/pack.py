@@ -249,7 +249,7 @@ def _write_step(out, step_s, change_s):
 
 
 def _write_values(out, last, report):
-    if report.schema != last.schema or report.schema >= schemas.WINDOW:
+    if report.schema != last.schema or report.schema >= schemas.OUTCOME:
         _write_raw(out, report)
         return
     if not schemas.in_range(report.schema, report.values):
@@ -279,6 +279,11 @@ def _write_raw(out, report):
         from drivers.link.window import write  # only where the configuration asks for windows
 
         write(out, values)
+        return
+    if report.schema == schemas.OUTCOME:
+        from drivers.link.order import write_outcome  # only after an order
+
+        write_outcome(out, values)
         return
     if not schemas.in_range(report.schema, values):
         raise FrameError("out_of_range")
