@@ -1,64 +1,63 @@
-"""Orders, the node's half: what a COMMAND frame tells it to do, and the report of what came of it (docs/protocol.md,
-"Command").
+"""Orders and what came of them, the gateway's half (docs/protocol.md, "Command"). The node's half is firmware/obey.
 
-Plaintext of a COMMAND: length of the order u8, the order, then an ack as in an ACK frame. An order: number u32 below
-2^31, tag u16, code u8, arguments. A node loads this for as long as it obeys; the gateway's half is order_sending.
+An order: number u32 below 2^31, tag u16, code u8, arguments. Values of a report of schema 29: number, tag, outcome,
+detail (why it was refused; for STALE the highest number that the node took up).
 """
 
-from drivers.constant import const
 from drivers.link.frame import FrameError
 
 REPORT, OUTPUT, PACE, RESTART = 1, 2, 3, 4  # codes
 DONE, REFUSED, UNKNOWN, STALE = 1, 2, 3, 4  # outcomes
-NO_SUCH_ORDER, BAD_ARGUMENTS, NO_OUTPUT, FAILED = 1, 2, 3, 4  # why it was refused
+NO_SUCH_ORDER, BAD_ARGUMENTS, NO_OUTPUT = 1, 2, 3  # why it was refused
 
-HEAD_LEN = 7
-LAST_NUMBER = 0x7FFFFFFF  # a journal keeps values in 31 bits
+LAST_NUMBER = 0x7FFFFFFF  # a node's journal keeps values in 31 bits
 LONGEST_S = 604_800  # of an output's change
-SHORTEST_PACE_S = const(5)
-LONGEST_PACE_S = const(86_400)
-OUTCOME_WIDTHS = (31, 16, 4, 31)
+SHORTEST_PACE_S = 5
+LONGEST_PACE_S = 86_400
+OUTCOME_WIDTHS = (31, 16, 4, 31)  # drivers.link.pack writes them
+_MOST_ARGUMENTS = 200
 
 
-class Order:
-    """number, tag: which order it is; code: what is to be done; arguments: bytes."""
-
-    def __init__(self, octets):
-        """Raises FrameError: truncated, out_of_range."""
-        if len(octets) < HEAD_LEN:
-            raise FrameError("truncated")
-        self.number = int.from_bytes(octets[:4], "big")
-        if self.number > LAST_NUMBER:
-            raise FrameError("out_of_range")
-        self.tag = int.from_bytes(octets[4:6], "big")
-        self.code = octets[6]
-        self.arguments = bytes(octets[HEAD_LEN:])
+def pack_command(order, ack):
+    """The plaintext of a COMMAND frame: `order` (pack_order), and the ack that an ACK frame would hold."""
+    return bytes([len(order)]) + order + ack
 
 
-def read_output(arguments):
-    """(output, seconds, level) of an OUTPUT order; seconds 0: back to its safe state. None if it is none."""
-    if len(arguments) != 5 or arguments[4] > 1:
-        return None
-    for_s = int.from_bytes(arguments[1:4], "big")
-    return (arguments[0], for_s, arguments[4]) if for_s <= LONGEST_S else None
-
-
-def read_pace(arguments):
-    """(sample_s, report_s) of a PACE order; 0: as configured. None if it is none, or out of bounds."""
-    if len(arguments) != 6:
-        return None
-    pace = int.from_bytes(arguments[:3], "big"), int.from_bytes(arguments[3:], "big")
-    for seconds in pace:
-        if seconds and not SHORTEST_PACE_S <= seconds <= LONGEST_PACE_S:
-            return None
-    return pace
-
-
-def write_outcome(out, values):
-    """Append the values of one report of schema 29: number, tag, outcome, detail. Raises FrameError."""
-    if len(values) != 4:
+def pack_order(number, tag, code, arguments=b""):
+    """The order. Raises FrameError("out_of_range")."""
+    if not 0 < number <= LAST_NUMBER or len(arguments) > _MOST_ARGUMENTS:
         raise FrameError("out_of_range")
-    for value, width in zip(values, OUTCOME_WIDTHS):
-        if value < 0 or value >> width:
+    return number.to_bytes(4, "big") + tag.to_bytes(2, "big") + bytes([code]) + arguments
+
+
+def output_arguments(output, for_s, level):
+    """Of an OUTPUT order: 0 off, 1 on for so many seconds; 0 seconds: back to its safe state. Raises FrameError."""
+    if not (0 <= output <= 255 and 0 <= for_s <= LONGEST_S and level in (0, 1)):
+        raise FrameError("out_of_range")
+    return bytes([output]) + for_s.to_bytes(3, "big") + bytes([level])
+
+
+def pace_arguments(sample_s, report_s):
+    """Of a PACE order; 0: as configured. Raises FrameError."""
+    for seconds in (sample_s, report_s):
+        if seconds and not SHORTEST_PACE_S <= seconds <= LONGEST_PACE_S:
             raise FrameError("out_of_range")
-        out.write(value, width)
+    return sample_s.to_bytes(3, "big") + report_s.to_bytes(3, "big")
+
+
+def read_outcome(bits):
+    """The values of one report of schema 29. `bits` is an unpack.BitReader. Raises FrameError."""
+    values = tuple([bits.read(width) for width in OUTCOME_WIDTHS])
+    if not DONE <= values[2] <= STALE or not values[0]:
+        raise FrameError("out_of_range")
+    return values
+
+
+def readings(values):
+    """List of (name, unit, exponent, mantissa)."""
+    return [
+        ("command/n", "", 0, values[0]),
+        ("command/tag", "", 0, values[1]),
+        ("command/outcome", "", 0, values[2]),
+        ("command/detail", "", 0, values[3]),
+    ]

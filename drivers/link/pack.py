@@ -281,9 +281,10 @@ def _write_raw(out, report):
         write(out, values)
         return
     if report.schema == schemas.OUTCOME:
-        from drivers.link.order import write_outcome  # only after an order
-
-        write_outcome(out, values)
+        for value, width in zip(values, (31, 16, 4, 31)):
+            if value >> width:
+                raise FrameError("out_of_range")
+            out.write(value, width)
         return
     if not schemas.in_range(report.schema, values):
         raise FrameError("out_of_range")

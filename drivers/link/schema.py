@@ -94,9 +94,9 @@ def readings(schema, values):
 
         return window_reading.readings(values)
     if schema == OUTCOME:
-        from drivers.link import order_sending
+        from drivers.link import order
 
-        return order_sending.readings(values)
+        return order.readings(values)
     return [_describe(name, value) for name, value in zip(SCHEMAS[schema], values)]
 
 

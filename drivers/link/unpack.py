@@ -3,8 +3,8 @@
 A node does not carry it: its memory is small, and it never reads a report.
 """
 
+from drivers.link import order, window_reading
 from drivers.link import schema as schemas
-from drivers.link import order_sending, window_reading
 from drivers.link.cbor import decode
 from drivers.link.frame import FrameError, nearest
 from drivers.link.pack import EPOCHS_OPENED, FLOOR_RAISED, LONG_AGE, MAX_REPORTS, OLDER_BOOT, OTHER_EPOCH, PARTS, WIDE
@@ -242,7 +242,7 @@ def _read_raw(bits, schema):
     if schema == schemas.WINDOW:
         return window_reading.read(bits)
     if schema == schemas.OUTCOME:
-        return order_sending.read_outcome(bits)
+        return order.read_outcome(bits)
     values = []
     for part in PARTS[schema]:
         if part == "c":

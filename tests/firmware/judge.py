@@ -5,7 +5,7 @@ and raises AssertionError at what must never happen. For both interpreters.
 from drivers.link import ack as acks
 from drivers.link import frame as frames
 from drivers.link.keys import DOWN, UP, derive, nonce
-from drivers.link.order_sending import pack_command
+from drivers.link.order import pack_command
 from drivers.link.seal import Ccm
 from drivers.link.unpack import unpack
 
@@ -43,7 +43,7 @@ class Judge:
         self.highest = {}  # epoch -> highest sequence
         self.down_counter = 0
         self.repeats = 0
-        self.order = None  # goes with the next answer (drivers.link.order_sending.pack_order)
+        self.order = None  # goes with the next answer (drivers.link.order.pack_order)
 
     def take(self, frame):
         """Open, check and store one uplink. Returns the sealed ack."""
