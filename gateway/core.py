@@ -23,8 +23,10 @@ from gateway.boot_times import dated
 from gateway.boots import Boots
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
-from gateway.config import EdgeConfig
-from gateway.config_edge import GroupConfig
+from gateway.command.desk import Desk
+from gateway.command.queue import Commands
+from gateway.config import CommandConfig, EdgeConfig
+from gateway.config_edge import ActionConfig, GroupConfig
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
@@ -70,6 +72,7 @@ class Core:
         time_hold_s: float,
         trust: Trust | None = None,
         alarm_budget_per_h: int,
+        command: CommandConfig,
     ) -> None:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
@@ -83,6 +86,15 @@ class Core:
         self.cities = tuple(cities)
         self.notices: list[str] = []
         self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
+        self.commands = Commands(
+            command,
+            clock=clock,
+            floors=self.floors,
+            count=self.counters.add,
+            refusal=lambda node, name: self.trust.command_refusal(node, name, command.allow),
+            put_own=self._put_undated,
+            note=lambda what, device, detail, actor: self.trust.audit.note(what, device, detail, actor=actor),
+        )
         self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
         self._group_file = GroupFile(data_dir)
@@ -128,7 +140,7 @@ class Core:
         )
         self._privacy_key = load_key(data_dir)
         self._edge_config, self._configured_groups = edge, groups
-        known = self._known_groups()
+        known = self._groups = self._known_groups()
         self.privacy = self._privacy(known)
         self.edge = Edge(edge, known, self.privacy, self.counters)
         uplinks = Uplinks(
@@ -136,9 +148,10 @@ class Core:
             sequences=self.sequences,
             clock=self.clock,
             counters=self.counters,
-            put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(report)),
+            put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(self.commands.settled(tx, report))),
             put_gap=self._put_gap,
             boots=self.boots,
+            next_order=self.commands.next_for,
         )
         devices = Devices(
             nodes=self.nodes,
@@ -161,6 +174,16 @@ class Core:
             must_react=lambda: self.edge.must_react,
             utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
+        self.desk = Desk(
+            self.commands,
+            data_dir=data_dir,
+            store=self.store,
+            nodes=self.nodes,
+            admission=self.trust.admission,
+            groups=lambda: self._groups,
+            actions=self._actions_of,
+            count=self.counters.add,
+        )
         self.store.on_commit(self._note_committed)
         own = (
             self.sessions,
@@ -169,6 +192,7 @@ class Core:
             self.alarm_budget,
             bounds,
             devices,
+            self.commands,
             self.numbering,
             self.boot_table,
         )
@@ -187,6 +211,7 @@ class Core:
             if self._group_file.stamp() != self._groups_stamp:
                 await self.reload_edge(self._edge_config, self._configured_groups)
             await self.take_acknowledgements()
+            await self.desk.take_notes()
             await self.tell_windows()
 
     async def tell_windows(self) -> None:
@@ -216,7 +241,7 @@ class Core:
 
         def change(tx: Transaction) -> None:
             self.edge.reconfigure(tx, edge, known, privacy)
-            self.privacy = privacy
+            self.privacy, self._groups = privacy, known
 
         try:
             await self.store.write(change)
@@ -230,6 +255,7 @@ class Core:
         self._alarm_listeners.append(listener)
 
     def _note_committed(self) -> None:
+        self.commands.committed()
         changes = self.edge.committed()
         if changes:
             for listener in self._alarm_listeners:
@@ -248,10 +274,14 @@ class Core:
     def edge_warnings(self) -> list[str]:
         """Names of groups that the settings use and nobody has made."""
         edge = self._edge_config
-        patterns = [one for table in (edge.window, edge.report, edge.rule, edge.privacy) for one in table]
+        patterns = [one for table in (edge.window, edge.report, edge.rule, edge.privacy, edge.action) for one in table]
         used = sorted({name for table in patterns for name in table.nodes})
         unknown = self._known_groups().unknown(used)
         return [f"edge: {name} is no group; make it with: lamppost group create" for name in unknown]
+
+    def _actions_of(self, rule: str) -> list[ActionConfig]:
+        held = self.edge.actions_of(rule)
+        return [action for action in self._edge_config.action if action.name in held]
 
     def _known_groups(self) -> Groups:
         self._groups_stamp = self._group_file.stamp()
@@ -287,6 +317,7 @@ class Core:
             "cities": {city: asdict(waiting) for city, waiting in backlog.items()},
             "alarms": dict(Counter(self.edge.raised.values())),
             "withheld": self.edge.withheld,
+            "commands_waiting": self.commands.waiting,
             "counters": self.counters.snapshot(),
         }
 
@@ -301,6 +332,7 @@ class Core:
         self.floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self.roots.begin(tx)
+        self.commands.begin(tx)
         self.notices += tx.set_cities(self.cities)
         try:
             return self.numbering.begin(tx, self.floors)
@@ -318,7 +350,7 @@ class Core:
 
         Returns whether the log holds it: what stays at the gateway is in the edge's counts alone.
         """
-        permitted = self.trust.permitted(report)
+        permitted = report if report.kind == "event" else self.trust.permitted(report)
         if len(permitted.readings) < len(report.readings):
             self.counters.add("refused_quantities", len(report.readings) - len(permitted.readings))
         if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
@@ -338,6 +370,7 @@ class Core:
         at_s, boot = self.clock.place(stamp_s)
         made = self.edge.tick(tx, now_s=at_s, clock_boot=boot)
         self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made])
+        self.commands.expire(tx)
         return len(made)
 
     def _acknowledge(self, tx: Transaction, note: acknowledgement.Acknowledgement) -> bool:
@@ -355,6 +388,7 @@ class Core:
     def _put_all(self, tx: Transaction, reports: Sequence[Report]) -> None:
         for report in reports:
             self._put_own(tx, report)
+            self.desk.react(tx, report)
 
     def _is_babbling(self, address: int) -> bool:
         """Whether alarms from this short address are events for now."""
@@ -418,6 +452,7 @@ async def open_core(
     time_hold_s: float = 120.0,
     trust: Trust | None = None,
     alarm_budget_per_h: int = 60,
+    command: CommandConfig | None = None,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
     segment_bytes: int | None = None,
@@ -431,6 +466,7 @@ async def open_core(
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
     alarm_budget_per_h  alarms of one node in an hour before they count as events; 0: any number
     trust            the site's registry and policy; without it node files and access lists say all
+    command          which commands may go to nodes
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
     segment_bytes    of its files; None: as the disk allows
@@ -446,6 +482,7 @@ async def open_core(
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
         alarm_budget_per_h=alarm_budget_per_h,
+        command=command or CommandConfig(),
         trust=trust,
     )
     async with store:

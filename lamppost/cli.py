@@ -138,6 +138,19 @@ COMMANDS = (
             (("audit", "show"), "gateway.audit_commands", "print the audit log"),
         )
     ),
+    *(
+        Command(
+            words=("node", word),
+            module="gateway.command.cli",
+            about=about,
+            add_arguments=f"add_{word}_arguments",
+            run=f"run_{word}",
+        )
+        for word, about in (
+            ("command", "have a node report, switch its output, change its pace or restart"),
+            ("commands", "show what was asked of nodes, and what came of it"),
+        )
+    ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
@@ -145,6 +158,7 @@ _GROUPS = {
     "gateway": "the box in the street cabinet: run it, check it, look into it",
     "group": "nodes under one name, for windows, rules and policies",
     "alarm": "what the rules of the gateway have found",
+    "node": "a node in the street, through its gateway",
     "authority": "the site's owner: who belongs to the site, and who no longer",
     "registry": "the site's signed logs, as a gateway holds them",
     "identity": "who is behind a name",
