@@ -13,6 +13,7 @@ import pytest
 
 from drivers.link import order
 from drivers.link.schema import OUTCOME
+from gateway.audit import AuditLog
 from gateway.command import note as notes
 from gateway.command.wish import CommandError, wish
 from gateway.config import CommandConfig, EdgeConfig
@@ -22,8 +23,11 @@ from gateway.core import Core
 from gateway.database import NAME
 from gateway.outbox.log import FOLDER
 from gateway.reading import Report
+from gateway.registry import statement as st
+from gateway.trust import Trust
 from tests.gateway.cores import ManualTime, hear, running_core, stored_reports
 from tests.gateway.link_node import LinkNode, report
+from tests.gateway.registry.sites import Person, about, carry, town
 
 ALL = CommandConfig(allow=("report", "output", "pace", "restart"))
 
@@ -191,10 +195,35 @@ async def test_after_a_reboot_that_does_not_know_the_time_nothing_old_is_sent(tm
 
 async def test_what_is_not_allowed_is_refused_and_written_down(tmp_path: Path) -> None:
     async with street(tmp_path, command=CommandConfig()) as here:
-        with pytest.raises(CommandError, match="gateway.toml does not allow"):
+        with pytest.raises(CommandError, match="does not allow it"):
             await here.ask("restart")
         assert here.audited() == [("command refused", "kim")]
         assert await here.speak() == b""
+
+
+async def test_where_a_policy_is_in_force_it_decides_and_not_the_file(tmp_path: Path) -> None:
+    person, node = Person(), LinkNode()
+    node.id = person.id
+    with town(tmp_path) as city:
+        registry = city.add_gateway("gw-1")
+        time = ManualTime(registry.now_s())
+        trust = Trust(registry, AuditLog(tmp_path / "audit", actor="gw-1"), time.clock)
+        may = {"join": True, "report": ["temperature"], "commands": ["report"]}
+        city.say(person.enrol(), about(st.POLICY, "policy", policy={"version": 1, "rule": [may]}))
+        carry(city.authority, registry)
+        async with street(tmp_path / "data", node=node, trust=trust, time=time) as here:
+            with pytest.raises(CommandError, match="not_permitted"):
+                await here.ask("restart")
+            await here.ask("report")
+            octets = await here.speak()
+            await here.speak((*number_of(octets), order.DONE, 0))
+            assert [event["outcome"] for event in await here.events()] == ["done"]  # no rule has to name that
+            await here.ask("report")
+            del may["commands"]
+            city.say(about(st.POLICY, "policy", policy={"version": 1, "rule": [may]}))
+            carry(city.authority, registry)
+            assert await here.speak() == b""  # what waited is withdrawn
+            assert [event["outcome"] for event in await here.events()] == ["done", "withdrawn"]
 
 
 async def test_a_node_takes_only_so_many(tmp_path: Path) -> None:
