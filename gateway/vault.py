@@ -97,7 +97,7 @@ class Vault:
             raise failure from error
         if self._database.is_new and self.log.segments:  # what the log says before this is not to be done again
             self._checkpoint_if_possible()
-        self.log.reserve()
+        self.log.spares.reserve()
         self.publish()
 
     def _carry_over(self) -> None:
@@ -166,7 +166,7 @@ class Vault:
         self._tx = None
         self.state.heard.keep()
         self.publish()
-        if self._since_bytes >= self.log.segment_bytes or self._clock_s() - self._since_s >= _CHECKPOINT_S:
+        if self._since_bytes >= self.log.spares.segment_bytes or self._clock_s() - self._since_s >= _CHECKPOINT_S:
             self._checkpoint_if_possible()
 
     def roll_back(self) -> None:
@@ -193,7 +193,7 @@ class Vault:
         """Records may not take the file that is kept for noting deliveries on a full disk. Raises StoreFull."""
         if frame.began_at == tuple(frame.next) or frame.makes_room:
             return
-        if self.log.has_room(frame.page_count) or self.log.grow():
+        if self.log.has_room(frame.page_count) or self.log.spares.grow():
             return
         self._is_short = True
         raise StoreFull("the disk is full; free some space, readings wait at the nodes meanwhile")
@@ -224,12 +224,12 @@ class Vault:
     def checkpoint(self) -> None:
         """The database is as of now. Segments that nobody needs any more are free after it."""
         self._save_checkpoint()
-        self.log.clear_room()
+        self.log.spares.clear_room()
         self.db.execute("COMMIT")
         self.db.execute("BEGIN IMMEDIATE")
         self._since_bytes, self._since_s = 0, self._clock_s()
         reclaim(self.log, self.state, self.reader, history=_HISTORY, is_tight=self.is_tight)
-        self.log.reserve()
+        self.log.spares.reserve()
 
     def _save_checkpoint(self) -> None:
         if not self.db.in_transaction:

@@ -20,8 +20,9 @@ import cbor2
 from gateway.outbox import body
 from gateway.outbox.frame import Frame, read_statement
 from gateway.outbox.heard import Heard
+from gateway.outbox.leaf import Leaf
 from gateway.outbox.ledger import Ledger, Outcome
-from gateway.outbox.log import Leaf, Log, Position
+from gateway.outbox.log import Log, Position
 from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import MOVED_MAP, Segment

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from gateway.outbox import body
 from gateway.outbox.entries import Moved
-from gateway.outbox.log import Leaf, Log
+from gateway.outbox.leaf import Leaf
+from gateway.outbox.log import Log
 from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import Segment

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from gateway.outbox import page as pages
 from gateway.outbox.entries import Moved
-from gateway.outbox.log import Leaf, Log
+from gateway.outbox.leaf import Leaf
+from gateway.outbox.log import Log
 from gateway.outbox.page import ENTRY_BYTES, HEAD_BYTES, MOVED, PAGE, RECORD, STREAM_COUNT, Header
 from gateway.outbox.reader import Reader, read_report
 from gateway.outbox.segment import FIRST, Segment
