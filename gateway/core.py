@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
 from gateway.edge import acknowledgement
+from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge.groups import GroupError, GroupFile, Groups, merged
 from gateway.edge.privacy import Privacy, load_key
@@ -309,6 +310,18 @@ class Core:
                 f"floors.json was not written ({error.strerror}); check the disk under data_dir"
             ) from error
 
+    def begin_edge(self, tx: Transaction) -> None:
+        """Take up what the edge remembers, and make again what only the records say."""
+        vault = self.store.vault
+        vault.on_checkpoint = lambda: self.edge.checkpointed(vault.db)
+        vault.on_step_back = lambda: self.edge.make_again(vault.db, self._recent())
+        self.edge.begin(tx, self._recent())
+
+    def _recent(self) -> Iterator[Recent]:
+        for report, stored_at_s, is_produced in self.store.vault.recent():
+            was_alarm = report.kind == "event" and not is_produced and report.node != self.numbering.gateway_id
+            yield Recent(replace(report, kind="alarm") if was_alarm else report, stored_at_s, is_produced)
+
     def tell_damaged(self, tx: Transaction) -> None:
         """A gap record of what the start found missing in the log."""
         tell_unreadable(tx, self._put_gap, self.store.vault.damaged, self.cities)
@@ -325,7 +338,7 @@ class Core:
             self._put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
             return False
         report = permitted
-        now_s = self.clock.now_s()
+        now_s = tx.stamp(self.clock.now_s())  # the edge is told the very time that a start would find in the log
         outcome = self.edge.add(tx, report, now_s=self.clock.monotonic_s() if report.pending else now_s)
         if outcome.forward is not None:
             kept = self.alarm_budget.judged(tx, outcome.forward)
@@ -448,6 +461,7 @@ async def open_core(
         alarm_budget_per_h=alarm_budget_per_h,
         trust=trust,
     )
+    store.vault.is_behind = True
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
@@ -458,7 +472,8 @@ async def open_core(
             groups=groups,
             limits=limits or Limits(),
         )
-        await store.write_alone(core.edge.begin)
+        await store.write_alone(core.begin_edge)
+        store.vault.is_behind = False
         if store.vault.damaged:
             await store.write_alone(core.tell_damaged)
         yield core

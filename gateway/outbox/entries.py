@@ -74,6 +74,7 @@ class Transaction:
         self.state = state
         self.frame = frame
         self.has_savepoint = False
+        self.wants_checkpoint = False
 
     # The tables
 
@@ -96,10 +97,27 @@ class Transaction:
             self.db.executemany(sql, listed)
 
     def _note(self, sql: str, rows: list[tuple[object, ...]]) -> None:
+        self.set_savepoint()
+        self.frame.put_statement(STATEMENT, sql, rows)
+
+    def set_savepoint(self) -> None:
+        """The tables can be brought back to where they are now, if the commit fails."""
         if not self.has_savepoint:
             self.db.execute("SAVEPOINT commit_in_the_making")
             self.has_savepoint = True
-        self.frame.put_statement(STATEMENT, sql, rows)
+
+    @property
+    def unlogged(self) -> Unlogged:
+        """The database alone, for what can be made again from the records since the last checkpoint."""
+        return Unlogged(self)
+
+    def ask_checkpoint(self) -> None:
+        """Have one made after this commit, if the disk lets us."""
+        self.wants_checkpoint = True
+
+    def stamp(self, now_s: float) -> float:
+        """The moment as a reader will find it with a record that is stored now (whole milliseconds)."""
+        return self.frame.stamp(now_s)
 
     # The outbox
 
@@ -130,6 +148,25 @@ class Transaction:
         self.frame.put_event(HEARD, b"".join(map(_MARKS.pack, marks)))
         for mark in marks:
             self.state.heard.add(mark)
+
+
+class Unlogged:
+    """Tables (tables.Tables) whose changes the log does not hold. A failed commit takes them back like all others."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    @property
+    def total_changes(self) -> int:
+        return self._tx.total_changes
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        self._tx.set_savepoint()
+        return self._tx.db.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        self._tx.set_savepoint()
+        self._tx.db.executemany(sql, rows)
 
 
 def _flat(runs: Sequence[Run]) -> list[int]:
