@@ -51,6 +51,7 @@ from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
 from gateway.uplinks import Uplinks
+from gateway.wear import Wear
 
 log = logging.getLogger(__name__)
 _EDGE_EVERY_S = 1.0
@@ -75,6 +76,7 @@ class Core:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
+        self.wear = Wear(lambda: store.vault.accepted)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
@@ -279,6 +281,7 @@ class Core:
         backlog = {city: await self.outbox.backlog(city) for city in self.cities}
         return {
             "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
+            "flash": self.wear.status(),
             "clock": clock_status(self.clock),
             "nodes": {
                 "enrolled": len(self.nodes.by_id),

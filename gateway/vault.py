@@ -62,6 +62,7 @@ class Vault:
         self._since_s = clock_s()
         self._is_short = False
         self._has_made_room = False
+        self.accepted = 0  # records from outside, since this process began
         self.commits = 0
         self.bytes_written = 0
         self.is_behind = False  # unlogged tables are being made again: no checkpoint may pass over what they lack
@@ -180,6 +181,7 @@ class Vault:
         if tx.has_savepoint:
             self.db.execute("RELEASE commit_in_the_making")
         self._tx = None
+        self.accepted += tx.accepted
         self.state.heard.keep()
         self.publish()
         self._is_asked |= tx.wants_checkpoint
