@@ -60,6 +60,7 @@ class Vault:
         self._clock_s = clock_s
         self._since_bytes = 0
         self._since_s = clock_s()
+        self._begun_at: Position | None = None  # the database
         self._is_short = False
         self._has_made_room = False
         self.accepted = 0  # records from outside, since this process began
@@ -96,6 +97,8 @@ class Vault:
             if self._database.is_old:
                 self._carry_over()
             self.log.open()
+            if self._database.is_new:  # what the log says of the one before is not for this one: only records count
+                self._begun_at = self.log.position
             self._load()
         except (sqlite3.Error, OSError) as error:
             failure = translated(error)
@@ -128,17 +131,18 @@ class Vault:
             state.ledger = Ledger.from_json(saved["ledger"])
         position = Position(*saved["position"]) if saved else Position(0, 0, 0)
         recall(self.log, position, state, history=_HISTORY)
-        # A database that was begun anew knows nothing of what the log says of the one before: only records count.
-        tables = None if saved is None and self.log.segments and self._database.is_new else self.db
         self.log.least = state.ledger.ends[:]
-        self.damaged = replay(self.log, position, tables, state)
+        tables_from = self._begun_at if saved is None else None
+        self.damaged = replay(self.log, position, self.db, state, tables_from=tables_from)
         self.state.ledger, self.state.heard = state.ledger, state.heard
         self.state.moved.places[:] = state.moved.places
 
     def _load_again(self) -> None:
-        """SQLite has gone back to the checkpoint."""
+        """SQLite has gone back to the checkpoint. After sqlite3.Error or OSError no checkpoint is made any more."""
+        self.is_behind = True
         self._load()
         self.on_step_back()
+        self.is_behind = False
 
     def recent(self) -> Iterator[tuple[Report, float, bool]]:
         """The records since the last checkpoint (outbox.recent). Before the first commit, or in `on_step_back`."""

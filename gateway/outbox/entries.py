@@ -192,12 +192,18 @@ def _runs(flat: Sequence[int]) -> list[Run]:
 # Replay
 
 
-def replay(log: Log, position: Position, db: sqlite3.Connection | None, state: State) -> int:
-    """Do again what the log says after `position`. `db` None: leave the tables alone. Returns records found missing."""
+def replay(
+    log: Log, position: Position, db: sqlite3.Connection, state: State, *, tables_from: Position | None = None
+) -> int:
+    """Do again what the log says after `position`. Returns records found missing.
+
+    tables_from  changes of the tables before it are of another database and left out
+    """
     damaged = 0
     for segment, number, leaf in log.since(position):
         damaged += _find_missing(state.ledger, leaf.header.firsts)
-        _do_page(segment, number, leaf, db, state)
+        is_ours = tables_from is None or (segment.number, number) >= tables_from[:2]
+        _do_page(segment, number, leaf, db if is_ours else None, state)
     damaged += _find_missing(state.ledger, log.next)
     state.heard.keep()
     return damaged

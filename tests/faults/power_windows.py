@@ -30,7 +30,7 @@ class WindowCheck:
             place = (report.subject or "", report.measured_at_s)
             if revision >= self._told.get(place, (0, {}))[0]:
                 self._told[place] = (revision, {name: float(str(v)) for name, v in values.items() if "/c" in name})
-        elif report.time_quality in ("good", "received"):
+        elif report.kind in ("telemetry", "alarm", "event") and report.time_quality in ("good", "received"):
             start_s = report.measured_at_s // LENGTH_S * LENGTH_S
             for quantity, value in values.items():
                 self._came[report.node, start_s, quantity].append(float(str(value)))

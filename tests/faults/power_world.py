@@ -57,6 +57,7 @@ class Count:
     repeated_ids: list[str] = field(default_factory=list)
     repeated_nonces: list[str] = field(default_factory=list)
     miscounted: list[str] = field(default_factory=list)  # windows
+    gaps: list[str] = field(default_factory=list)  # told, though nothing was given up
 
     @property
     def problems(self) -> list[str]:
@@ -362,6 +363,8 @@ class World:
         content = _content_of(report)
         if report.record_id not in self._contents:
             self._windows.note(report)
+            if report.kind == "gap":
+                self.count.gaps.append(f"{report.subject}: {report.readings}")
         if self._contents.setdefault(report.record_id, content) != content:
             self.count.repeated_ids.append(report.record_id)
         if self._ids.setdefault(content, report.record_id) != report.record_id:
