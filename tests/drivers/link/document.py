@@ -68,9 +68,9 @@ def blocks(kind: str) -> dict[str, str]:
     return dict(re.findall(rf"^```{kind} (.+)\n((?:.+\n)+)```$", PAGE.read_text(), re.MULTILINE))
 
 
-def examples() -> list[Example]:
+def examples(kind: str = "example") -> list[Example]:
     found = []
-    for name, text in blocks("example").items():
+    for name, text in blocks(kind).items():
         lines = tuple((first, rest.strip()) for first, _, rest in (line.partition(" ") for line in text.splitlines()))
         found.append(Example(name, lines))
     return found
