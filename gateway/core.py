@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -28,6 +28,7 @@ from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
 from gateway.edge import acknowledgement
+from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge_settings import EdgeSettings
 from gateway.floors import Floors
@@ -48,6 +49,7 @@ from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
 from gateway.uplinks import Uplinks
+from gateway.wear import Wear
 
 log = logging.getLogger(__name__)
 _EDGE_EVERY_S = 1.0
@@ -77,6 +79,7 @@ class Core:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
+        self.wear = Wear(lambda: store.vault.accepted)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
@@ -311,6 +314,7 @@ class Core:
         backlog = {city: await self.outbox.backlog(city) for city in self.cities}
         return {
             "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
+            "flash": self.wear.status(),
             "clock": clock_status(self.clock),
             "nodes": {
                 "enrolled": len(self.nodes.by_id),
@@ -343,6 +347,18 @@ class Core:
             raise StoreFailed(
                 f"floors.json was not written ({error.strerror}); check the disk under data_dir"
             ) from error
+
+    def begin_edge(self, tx: Transaction) -> None:
+        """Take up what the edge remembers, and make again what only the records say."""
+        vault = self.store.vault
+        vault.on_checkpoint = lambda: self.edge.checkpointed(vault.db)
+        vault.on_step_back = lambda: self.edge.make_again(vault.db, self._recent())
+        self.edge.begin(tx, self._recent())
+
+    def _recent(self) -> Iterator[Recent]:
+        for report, stored_at_s, is_produced in self.store.vault.recent():
+            came = report if is_produced else self._recorder.as_it_came(report)
+            yield Recent(came, stored_at_s, is_produced)
 
     def tell_damaged(self, tx: Transaction) -> None:
         """A gap record of what the start found missing in the log."""
@@ -416,6 +432,7 @@ async def open_core(
         command=command or CommandConfig(),
         trust=trust,
     )
+    store.vault.is_behind = True
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
@@ -425,7 +442,8 @@ async def open_core(
             groups=groups,
             limits=limits or Limits(),
         )
-        await store.write_alone(core.edge.begin)
+        await store.write_alone(core.begin_edge)
+        store.vault.is_behind = False
         if store.vault.damaged:
             await store.write_alone(core.tell_damaged)
         yield core

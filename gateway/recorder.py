@@ -7,6 +7,7 @@ numbering are passed in one order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway import gaps
 from gateway.alarm_budget import AlarmBudget
@@ -68,13 +69,21 @@ class Recorder:
         if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
             self.put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
             return False
-        now_s = self._clock.now_s()
+        now_s = tx.stamp(self._clock.now_s())  # the edge is told the very time that a start would find in the log
         outcome = self.edge.add(tx, permitted, now_s=self._clock.monotonic_s() if permitted.pending else now_s)
         if outcome.forward is not None:
             kept = self.alarm_budget.judged(tx, outcome.forward)
             self.outbox.put(tx, kept, is_produced=False, now_s=now_s)
         self._put_all(tx, outcome.produced)
         return outcome.forward is not None
+
+    def as_it_came(self, stored: Report) -> Report:
+        """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
+
+        Of our own sensors' alarms that cannot be told: nobody but us has events of another kind.
+        """
+        was_alarm = stored.kind == "event" and stored.node != self._numbering.gateway_id
+        return replace(stored, kind="alarm") if was_alarm else stored
 
     def put_readings(self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None) -> str:
         """Store a report of the gateway's own sensors, or of its state; None: measured now. Returns its record id."""
