@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config_alarm import RuleConfig
+from gateway.config_command import CommandConfig
 from gateway.config_edge import (
     ActionConfig,
     GroupConfig,
@@ -41,6 +42,7 @@ PLACES = (Path("gateway.toml"), Path("/etc/lamppost/gateway.toml"))
 
 __all__ = [
     "CityConfig",
+    "CommandConfig",
     "Config",
     "ConfigError",
     "EdgeConfig",
@@ -252,6 +254,7 @@ class Config:
     lan: LanConfig | None = section("The same with no broker.", default_factory=_no_sync)
     edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
     group: tuple[GroupConfig, ...] = section("Nodes under one name.", default_factory=tuple)
+    command: CommandConfig = section("What may be asked of nodes.", default_factory=CommandConfig)
 
     def __post_init__(self) -> None:
         if not (self.southbound.mqtt or self.southbound.lora or self.sensor):

@@ -7,7 +7,7 @@ registry gets one that refuses nobody whom node files and access lists admit.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from gateway.errors import ConfigError
 from gateway.identity.admission import Admission
 from gateway.identity.names import compressed
 from gateway.identity.nodes import Node
+from gateway.identity.policy import COMMAND
 from gateway.reading import Reading, Report
 from gateway.registry import opening
 from gateway.registry.fold import Identity
@@ -88,6 +89,16 @@ class Trust:
     def device_refusal(self, device: str, assurance: str) -> str | None:
         """Why a third party's device is refused; None if it is not."""
         return self.admission.device_refusal(device, _METHOD_OF_ASSURANCE.get(assurance, "none"))
+
+    def command_refusal(self, node: str, command: str, allowed: Sequence[str]) -> str | None:
+        """Why a command may not go to this node (an id), None if it may.
+
+        allowed  what gateway.toml lets go where no policy is in force; the policy alone decides where one is
+        """
+        refused = self.admission.refusal(node, method=None, action=COMMAND, what=command)
+        if refused is None and self.admission.policy() is None and command not in allowed:
+            return "gateway.toml does not allow it; see command.allow"
+        return refused
 
     def heard(self, node: str, epoch: int, at_s: float) -> None:
         """A frame of this node was accepted."""
