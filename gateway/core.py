@@ -108,7 +108,7 @@ class Core:
             count=self.counters.add,
             refusal=lambda node, name: self.trust.command_refusal(node, name, command.allow),
             put_own=self._recorder.put_undated,
-            note=lambda what, device, detail, actor: self.trust.audit.note(what, device, detail, actor=actor),
+            note=lambda what, device, detail, actor: self.trust.audit.record(what, device, detail, actor=actor),
         )
 
     def assemble(self, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits) -> None:
@@ -131,6 +131,7 @@ class Core:
             self._numbering,
             self.boot_table,
             _Housekeeping(self),
+            _AuditOfCommit(self.trust),
         ):
             self.store.join(part)
 
@@ -204,6 +205,7 @@ class Core:
             monotonic_s=self.clock.monotonic_s,
             count=self.counters.add,
             may_join=self.trust.may_join,
+            kept=self.trust.joined,
         )
         return Intake(
             self.store,
@@ -368,6 +370,23 @@ class Core:
         """Whether alarms from this short address are events for now."""
         budget = self._recorder.alarm_budget
         return budget.is_anybody_over and any(budget.is_over(node.id) for node in self.nodes.candidates(address))
+
+
+class _AuditOfCommit:
+    """Last of all: what was recorded while a commit was made is on disk before it is."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._has_settled = False
+
+    def flush(self, tx: Transaction) -> None:
+        self._has_settled = self._trust.audit.settle()
+
+    def forget(self) -> None:
+        """The commit failed: what was recorded did not come to be."""
+        if self._has_settled:
+            self._trust.not_kept()
+        self._has_settled = False
 
 
 class _Housekeeping:

@@ -60,7 +60,7 @@ class Trust:
         self.keeper: Keeper | None = None
         self.certificate_devices: CertificateDevices | None = None
         if registry is not None:
-            self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), note=audit.note)
+            self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), audit=audit)
             self.certificate_devices = self._devices_of_certificate
 
     @classmethod
@@ -106,9 +106,18 @@ class Trust:
             if len(self._epochs) >= _MOST_EPOCHS:
                 self._epochs.clear()
             self._epochs[node] = epoch
-            self.audit.note("session", node, f"epoch {epoch}", actor=node)
+            self.audit.record("session", node, f"epoch {epoch}", actor=node)
         if self.keeper is not None:
             self.keeper.heard(node, epoch, at_s)
+
+    def joined(self, node: str, epoch: int) -> None:
+        """A node proved who it is, and its new key is written down."""
+        self.audit.record("joined", node, f"epoch {epoch}", actor=node)
+
+    def not_kept(self) -> None:
+        """The commit failed that was just recorded; what happens again is recorded again."""
+        self._epochs.clear()
+        self.audit.note("not kept", "", "the commit failed that the entries just before speak of")
 
     def note_refusal(self, reason: str, who: str | None) -> None:
         """A frame or message was refused."""
