@@ -21,6 +21,7 @@ from gateway.config_edge import (
     WindowConfig,
     require_unique,
 )
+from gateway.config_lan import LanConfig
 from gateway.config_rules import (
     require_name,
     require_one_of,
@@ -46,6 +47,7 @@ __all__ = [
     "ConfigError",
     "EdgeConfig",
     "GatewayConfig",
+    "LanConfig",
     "LoraSouthbound",
     "MqttSouthbound",
     "OutboxConfig",
@@ -219,7 +221,7 @@ class EdgeConfig:
 
 
 def _no_sync() -> None:
-    """Without the table registries travel by file only."""
+    """Without [sync] and [lan] registries travel by file only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +265,7 @@ class Config:
     city: tuple[CityConfig, ...] = section("Platforms that receive.", default_factory=tuple)
     outbox: OutboxConfig = section("How much is kept while the city is away.", default_factory=OutboxConfig)
     sync: SyncConfig | None = section("Where gateways share the site's registry.", default_factory=_no_sync)
+    lan: LanConfig | None = section("The same with no broker.", default_factory=_no_sync)
     edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
     group: tuple[GroupConfig, ...] = section("Nodes under one name.", default_factory=tuple)
     command: CommandConfig = section("What may be asked of nodes.", default_factory=CommandConfig)

@@ -19,6 +19,7 @@ from gateway.mqtt.access import AccessList
 from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.connection import Limits
 from gateway.registry.bundle import LARGEST_ITEM
+from gateway.registry.lan_sync import LanSync
 from gateway.registry.mqtt_sync import MqttSync
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.mqtt import BrokerSubscription, IngestListener
@@ -77,6 +78,9 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
                 told=keeper.told,
             )
             parts.append(Part(name=sync.name, run=sync.run, status=sync.status))
+        if config.lan is not None:
+            lan = LanSync(keeper.registry, config.lan, told=keeper.told, count=core.counters.add)
+            parts.append(Part(name=lan.name, run=lan.run, status=lan.status))
     for at, one in enumerate(config.sensor):
         sensor = GatewaySensor(one, core.intake, count=core.counters.add)
         parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
