@@ -111,6 +111,11 @@ class CityConfig:
     cert_file: Path | None = option("Our certificate there, PEM.", default=None, example="/etc/lamppost/gateway.crt")
     key_file: Path | None = option("Its private key, PEM.", default=None, example="/etc/lamppost/gateway.key")
     allow_plaintext: bool = option("Send readable data and the password over a network without TLS.", default=False)
+    operator_topic: str | None = option(
+        "Where operators there acknowledge alarms; only who may operate may publish to it.",
+        default=None,
+        example="city/{site}/{gateway}/ack",
+    )
     ack_timeout_s: float = option("Seconds to wait for the broker's acknowledgement.", default=20.0)
     keep_alive_s: int = option("Seconds after which a silent connection is tested.", default=15)
     compress: str = option('Make long messages shorter: "none" or "zstd" (RFC 8878).', default="none")
@@ -139,10 +144,19 @@ class CityConfig:
             )
         require_pair("cert_file", self.cert_file, "key_file", self.key_file)
         require_username("password_file", self.password_file, "username", self.username)
+        if self.operator_topic is not None:
+            self._require_operator_topic(self.operator_topic)
 
     @property
     def endpoint(self) -> Endpoint:
         return parse_endpoint("url", self.url)
+
+    def _require_operator_topic(self, topic: str) -> None:
+        require_topic("operator_topic", topic)
+        if "{node}" in topic:
+            raise ConfigError("operator_topic", topic, "may hold only {site} and {gateway}")
+        if self.endpoint.is_plain_on_a_network:
+            raise ConfigError("operator_topic", topic, "needs mqtts://: else anybody on the way could acknowledge")
 
 
 @dataclass(frozen=True, kw_only=True)

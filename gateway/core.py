@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
 from gateway.edge import acknowledgement
+from gateway.edge.acknowledgement import Acknowledgement
 from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge_settings import EdgeSettings
@@ -246,13 +247,22 @@ class Core:
         """Take up what operators have acknowledged. On a full disk it waits."""
         for path, note in acknowledgement.waiting(self._data_dir):
             try:
-                is_taken = await self.store.write(partial(self._recorder.acknowledge, note=note))
+                await self.acknowledge(note)
             except StoreError as error:
                 log.debug("acknowledgements wait: %s", error)
                 return
             path.unlink(missing_ok=True)
-            words = "acknowledged" if is_taken else "not raised, or acknowledged before"
-            log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
+
+    async def acknowledge(self, note: Acknowledgement) -> bool:
+        """Somebody has seen an alarm. False if it is not raised, or was acknowledged before. Raises StoreError."""
+        labelled = [node for node, one in self.nodes.by_id.items() if one.alias == note.node]
+        note = replace(note, node=labelled[0]) if len(labelled) == 1 else note
+        is_taken = await self.store.write(partial(self._recorder.acknowledge, note=note), urgent=True)
+        if is_taken:
+            self.trust.audit.note("alarm acknowledged", note.node, note.rule, actor=note.by)
+        words = "acknowledged" if is_taken else "not raised, or acknowledged before"
+        log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
+        return is_taken
 
     async def reload_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
         """Go on under these settings, with groups read anew. Nothing that is held or stored is lost."""

@@ -8,7 +8,8 @@ from typing import Any
 from gateway.city.compress import Compressor
 from gateway.city.delivery import Options
 from gateway.city.forwarder import Forwarder
-from gateway.city.mqtt import MqttCity
+from gateway.city.mqtt import MqttCity, encoded
+from gateway.city.operator import Operators
 from gateway.clock import ClockTrust
 from gateway.config import CityConfig, Config, MqttSouthbound, SyncConfig
 from gateway.core import Core
@@ -110,6 +111,7 @@ def city_parts(config: Config, core: Core) -> list[Part]:
             site=config.gateway.site,
             name=one.name,
             content="cbor" if one.content == "cbor" else "json",
+            operators=_operators(one, config, core),
         )
         forwarder = Forwarder(
             core.outbox,
@@ -122,6 +124,14 @@ def city_parts(config: Config, core: Core) -> list[Part]:
         parts.append(Part(name=f"city.{one.name}.session", run=city.run, status=city.status))
         parts.append(Part(name=f"city.{one.name}", run=forwarder.run, status=forwarder.status))
     return parts
+
+
+def _operators(city: CityConfig, config: Config, core: Core) -> Operators | None:
+    if city.operator_topic is None:
+        return None
+    site, gateway = encoded(config.gateway.site), encoded(config.gateway.id)
+    topic = city.operator_topic.replace("{site}", site).replace("{gateway}", gateway)
+    return Operators(topic, city=city.name, acknowledge=core.acknowledge, count=core.counters.add)
 
 
 def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestListener:

@@ -126,7 +126,7 @@ class Recorder:
         """Store that an operator has seen an alarm. False if it is not raised, or was acknowledged before."""
         stamp_s = self._clock.stamp_s()
         at_s, boot = self._clock.place(stamp_s)
-        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot)
+        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot, n=note.n)
         self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made or ()])
         return made is not None
 
