@@ -131,10 +131,18 @@ class Edge:
         return made
 
     def acknowledge(
-        self, tx: Tables, rule: str, node: str, *, by: str, now_s: float, clock_boot: int | None = None
+        self,
+        tx: Tables,
+        rule: str,
+        node: str,
+        *,
+        by: str,
+        now_s: float,
+        clock_boot: int | None = None,
+        n: int | None = None,
     ) -> list[Report] | None:
-        """Somebody has seen an alarm: the records of it; None if there is no such alarm to acknowledge."""
-        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, clock_boot=clock_boot)
+        """Somebody has seen an alarm, raised for the n-th time: the records of it; None if there is no such alarm."""
+        made = self._rules.acknowledge(tx, rule, node, by=by, now_s=now_s, clock_boot=clock_boot, n=n)
         self._note_changes(made or [])
         return made
 

@@ -221,13 +221,13 @@ class Rules:
         return made
 
     def acknowledge(
-        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, clock_boot: int | None = None
+        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, clock_boot: int | None, n: int | None
     ) -> list[Report] | None:
-        """Somebody has seen it. None if it is not raised, or was acknowledged before."""
+        """Somebody has seen it. None if it is not raised, was acknowledged before, or another time (n) is meant."""
         now_s = exact_time_s(now_s)
         self._timing = _timing_of(clock_boot)
         alarm, rule = self._alarms.find(tx, (name, node, 0.0)), self._rules.get(name)
-        if alarm is None or rule is None or alarm.phase != RAISED:
+        if alarm is None or rule is None or alarm.phase != RAISED or n not in (None, alarm.n):
             return None
         made = [self._step(rule, alarm, ACKNOWLEDGED, now_s, by=by), *self._consequences(tx, node, now_s)]
         if rule.config.latching and alarm.since_s is None:
