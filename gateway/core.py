@@ -207,6 +207,7 @@ class Core:
             count=self.counters.add,
             may_join=self.trust.may_join,
             kept=self.trust.joined,
+            leaves_it=self.trust.leaves_join,
         )
         return Intake(
             self.store,

@@ -6,6 +6,7 @@ With real boards, over the air and over a broker: tests/faults/test_rehoming.py.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -128,3 +129,38 @@ async def _join(node: JoiningNode, bearer: Bearer, epoch: int) -> Joined:
     joined = await node.join(bearer, epoch=epoch) or await node.join(bearer, epoch=epoch)
     assert joined is not None, node.joiner.failure
     return joined
+
+
+async def test_two_gateways_that_drown_each_other_still_let_a_node_in(tmp_path: Path) -> None:
+    """Both hear every frame and answer in the same window; what both answered, the node did not hear."""
+    site = Site()
+    dirs = [tmp_path / name for name in ("gw-1", "gw-2")]
+    publics = [site.endorse(folder) for folder in dirs]
+    with town(tmp_path) as city:
+        registries = [city.add_gateway(folder.name, folder / "registry") for folder in dirs]
+        nodes = [JoiningNode(site.trust(*publics)) for _ in range(4)]
+        for node in nodes:
+            city.say(enrolment_of(node))
+        for registry in registries:
+            carry(city.authority, registry)
+        async with AsyncExitStack() as stack:
+            cores = [await _opened(stack, *pair) for pair in zip(dirs, registries, strict=True)]
+            for node in nodes:
+                air = SharedAir(cores)
+                tries = 0
+                while await node.join(air) is None:
+                    tries += 1
+                    assert tries < 8, node.joiner.failure
+
+
+class SharedAir(Bearer):
+    """One frequency: of two answers at once nothing arrives."""
+
+    def __init__(self, cores: list[Core]) -> None:
+        super().__init__(cores[0])
+        self._cores = cores
+
+    async def exchange(self, frame: bytes, take: Callable[[bytes], bool]) -> bool:
+        verdicts = [await hear(core, frame) for core in self._cores]
+        answers = [one.downlink for one in verdicts if one.downlink is not None]
+        return take(answers[0]) if len(answers) == 1 else False
