@@ -33,6 +33,7 @@ from gateway.edge.engine import Change, Edge
 from gateway.edge.groups import GroupError, GroupFile, Groups, merged
 from gateway.edge.privacy import Privacy, load_key
 from gateway.floors import Floors
+from gateway.identity.chain import ChainFile
 from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
 from gateway.identity.own import OwnFile
@@ -83,6 +84,7 @@ class Core:
         self.cities = tuple(cities)
         self.notices: list[str] = []
         self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
+        self.beacons: ChainFile | None = None  # of the radio, if it sends any
         self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
         self._group_file = GroupFile(data_dir)
@@ -139,6 +141,7 @@ class Core:
             put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(report)),
             put_gap=self._put_gap,
             boots=self.boots,
+            anchor=lambda: self.beacons.anchor() if self.beacons else None,
         )
         devices = Devices(
             nodes=self.nodes,

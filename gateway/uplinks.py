@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.link.ack import bitmap, pack_ack
-from drivers.link.frame import FrameError
+from drivers.link.frame import BEACON, FrameError
 from drivers.link.unpack import unpack
 from gateway import gaps
 from gateway.boots import Boots
@@ -73,10 +73,13 @@ class Uplinks:
         put_report: PutReport,
         put_gap: PutGap,
         boots: Boots,
+        anchor: Callable[[], bytes | None] = lambda: None,
     ) -> None:
+        """`anchor` returns what a node that asks for beacons is told now, None if there are none."""
         self._sessions = sessions
         self._sequences = sequences
         self._boots = boots
+        self._anchor = anchor
         self._clock = clock
         self._counters = counters
         self._put_report = put_report
@@ -87,6 +90,8 @@ class Uplinks:
         opened = self._sessions.open(tx, uplink.frame)
         if isinstance(opened, Refused):
             return Taken(node=opened.node, reason=opened.reason)
+        if opened.kind == BEACON:
+            return self._tell_anchor(tx, uplink, opened)
         try:
             body = unpack(opened.body, full=opened.is_full)
             epoch = _epoch_of(body, opened)
@@ -99,6 +104,18 @@ class Uplinks:
         if not sequence.has_room(len(body.reports)):
             return Taken(node=opened.node.id, reason="too_many_holes")
         return self._store(tx, uplink, opened, body, epoch)
+
+    def _tell_anchor(self, tx: Transaction, uplink: Uplink, opened: Opened) -> Taken:
+        """A node asks what it needs to believe beacons. It opens no session and no epoch: a report does."""
+        node = opened.node.id
+        if opened.root.is_pending or opened.advances_from is not None or self._sessions.of(tx, node) is None:
+            return Taken(node=node, reason="no_session")
+        anchor = self._anchor()
+        if anchor is None:
+            return Taken(node=node, reason="no_beacons")
+        self._sessions.accept(tx, opened, boot=None, heard_at_s=self._clock.at_least_s(uplink.received_at_s))
+        reply = self._sessions.reply_to(tx, opened, kind=BEACON)
+        return Taken(node=node, address=opened.node.address, ack=Ack(reply=reply, plaintext=anchor))
 
     def _store(self, tx: Transaction, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
         sent_at_s, clock_boot = self._clock.place(uplink.received_at_s - uplink.airtime_us / 1e6)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from drivers.link import keys
 from drivers.link.frame import (
+    ACK,
     URGENT,
     Frame,
     FrameError,
@@ -50,9 +51,13 @@ class Opened:
     epoch: int
     counter: int
     is_full: bool
-    is_urgent: bool
+    kind: int
     body: bytes
     advances_from: int | None
+
+    @property
+    def is_urgent(self) -> bool:
+        return self.kind == URGENT
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,7 @@ class Sessions:
             epoch=epoch,
             counter=counter,
             is_full=frame.is_full,
-            is_urgent=frame.kind == URGENT,
+            kind=frame.kind,
             body=body,
             advances_from=session.epoch if is_later and session is not None else None,
         )
@@ -210,11 +215,11 @@ class Sessions:
         self._changed.add(opened.node.id)
         return session
 
-    def reply_to(self, tx: Tables, opened: Opened) -> Reply:
+    def reply_to(self, tx: Tables, opened: Opened, *, kind: int = ACK) -> Reply:
         """What seals one downlink: its counter was never used and is on disk with this commit. Raises StoreFull."""
         counter = self._reserve(tx, opened.node.id)
         box, iv = self._key(opened.node, opened.root, opened.epoch, keys.DOWN)
-        header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full)
+        header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full, kind=kind)
         aad = aad_downlink(header[:3], opened.epoch, counter, opened.counter)
         return Reply(header, box, keys.nonce(iv, counter), aad)
 
