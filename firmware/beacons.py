@@ -23,6 +23,7 @@ _ANSWERED_WITHIN_MS = const(3_000)  # the anchor is made at most so long after t
 _EARLY_MS = const(30)  # a window opens so long before its beacon: two clocks, the chip's start
 _LATE_MS = const(250)  # and stays open so long after: a busy gateway
 _MOST_MISSED = const(4)
+_USELESS_MS = const(3_600_000)
 _VAGUE_MS = const(5_000)  # of doubt about the gateway's clock: an anchor is renewed every seven hours
 
 
@@ -56,12 +57,10 @@ class Beacons:
         """(earliest, latest) seconds since 1970 that it may be now; None if no beacon told, or the doubt is an hour."""
         if self._time is None:
             return None
-        at_ms, earliest_ms, latest_ms = self._time
-        passed_ms = self.now_ms() - at_ms
-        drift_ms = passed_ms * DRIFT_PPM // 1_000_000 + 1
-        if latest_ms - earliest_ms + 2 * drift_ms > 3_600_000:
+        earliest_ms, latest_ms = self._at(self.now_ms())
+        if latest_ms - earliest_ms > _USELESS_MS:
             return None
-        return (earliest_ms + passed_ms - drift_ms) // 1000, (latest_ms + passed_ms + drift_ms) // 1000 + 1
+        return earliest_ms // 1000, latest_ms // 1000 + 1
 
     # Asking
 
@@ -167,7 +166,7 @@ class Beacons:
         return True
 
     def _learn(self, heard):
-        """Know the time by a certain beacon."""
+        """Know the time by a certain beacon, the better if it was known before; the gateway's latest word counts."""
         self.counters["beacons_verified"] += 1
         if heard.utc_256 is None:
             return
@@ -175,7 +174,18 @@ class Beacons:
         latest_ms = heard.utc_256 * 1000 // 256 + 250 * heard.error_4 + heard.delay_ms + 5
         if self._time is None:
             print("lamppost: a beacon tells the time, to %d ms" % (latest_ms - earliest_ms))
+        else:
+            before_ms = self._at(heard.began_ms)
+            if earliest_ms <= before_ms[1] and before_ms[0] <= latest_ms:
+                earliest_ms, latest_ms = max(earliest_ms, before_ms[0]), min(latest_ms, before_ms[1])
         self._time = heard.began_ms, earliest_ms, latest_ms
+
+    def _at(self, now_ms):
+        """(earliest, latest) UTC in ms at an uptime."""
+        at_ms, earliest_ms, latest_ms = self._time
+        passed_ms = now_ms - at_ms
+        drift_ms = abs(passed_ms) * DRIFT_PPM // 1_000_000 + 1
+        return earliest_ms + passed_ms - drift_ms, latest_ms + passed_ms + drift_ms
 
     def _count(self, reason):
         self.counters[reason] = self.counters.get(reason, 0) + 1
