@@ -162,10 +162,8 @@ def _open_reporter(parts):
     parts.reporter = Reporter(
         parts.archive, settings, parts.state, parts.uptime, max_frame=parts.bearer.max_frame, up=up, down=down
     )
-    if hasattr(parts.bearer, "beacons"):
-        from firmware.beacons import Beacons
-
-        parts.bearer.beacons = Beacons(settings, parts.state, parts.uptime, up=up, down=down)
+    if hasattr(parts.bearer, "keys"):
+        parts.bearer.keys = settings, up, down
 
 
 def _load_rules(parts):

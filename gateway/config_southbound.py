@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.link.beacon import SHORTEST as BEACON_BYTES
+from drivers.link.beacon_pack import SHORTEST as BEACON_BYTES
 from drivers.radio import airtime
 from drivers.radio.region import RegionError, band_of, check_power
 from gateway.config_rules import require_one_of, require_pair, require_range, require_username

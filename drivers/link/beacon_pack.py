@@ -1,7 +1,12 @@
 """Writes beacons and anchors, as a gateway does; a node only reads them (beacon). No I/O, no clock, keeps no key."""
 
-from drivers.link.beacon import MORE_MAX, UTC_UNKNOWN, tag_of
+from drivers.link.beacon import tag_of
 from drivers.link.frame import BEACON, VERSION, FrameError
+
+KEY_LEN = 16
+SHORTEST = 35  # bytes of a beacon with nothing more in it
+MORE_MAX = 200  # bytes that it has for what later versions add
+UTC_UNKNOWN = 0xFF
 
 
 def pack_beacon(chain, interval, key, key_of_before, *, utc_256=None, error_4=0, more=b""):

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drivers.link.beacon import KEY_LEN, UTC_UNKNOWN, key_before
-from drivers.link.beacon_pack import pack_anchor, pack_beacon
+from drivers.link.beacon import key_before
+from drivers.link.beacon_pack import KEY_LEN, UTC_UNKNOWN, pack_anchor, pack_beacon
 from gateway.database import write_durably
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from drivers.link.frame import (
 )
 from drivers.link.keys import DOWN, UP, derive, nonce
 from drivers.link.seal import Ccm, aes_ecb
+from firmware import beacons
 from firmware.archive import Archive
-from firmware.beacons import ASK, Beacons
+from firmware.bearer_beacons import BeaconBearer
 from firmware.journal_scan import open_journal
 from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
@@ -35,6 +36,7 @@ LENGTH_MS = 1000 * LENGTH_S
 UTC_MS = 1_790_000_000_000  # when the world begins
 THIEFS_ROOT = b"\x66" * 32
 AIRTIME_MS = 80
+WINDOW_MS = 330
 ERROR_4 = 2
 REPORT_EVERY = 5  # intervals
 ATTACKS = 4  # of each interval
@@ -84,6 +86,15 @@ def seal_down(root, epoch, counter, answers, body, **kind):
     return head + Ccm(aes_ecb(key)).seal(nonce(iv, counter), aad_downlink(head[:3], epoch, counter, answers), body)
 
 
+class Bearer(BeaconBearer):
+    """A bearer without a radio."""
+
+    def __init__(self, uptime):
+        self._uptime = uptime
+        self.counters = {}
+        self.at = 0
+
+
 class Node:
     """The modules of the firmware, on a clock that runs `ppm` fast."""
 
@@ -93,7 +104,7 @@ class Node:
         self.nvs = enrolled(self.flash._supply)
         self.issued = {}
         self.counters = {}
-        self.beacons = None
+        self.bearer = None
         self.boot(0)
 
     def boot(self, now_ms):
@@ -110,12 +121,13 @@ class Node:
         self.uptime = Uptime(self.clock, phase_ms=0)
         both = seals(self.settings)
         self.reporter = Reporter(self.archive, self.settings, self.state, self.uptime, max_frame=120, **both)
-        self.beacons = Beacons(self.settings, self.state, self.uptime, **both)
+        self.bearer = Bearer(self.uptime)
+        self.bearer.keys = self.settings, both["up"], both["down"]
         self.base_us = self.clock.now_us
 
     def note_counters(self):
         """Add up what the boots have counted."""
-        for part in (self.beacons, self.reporter) if self.beacons else ():
+        for part in (self.bearer, self.reporter) if self.bearer else ():
             for name, count in part.counters.items():
                 self.counters[name] = self.counters.get(name, 0) + count
 
@@ -132,10 +144,13 @@ class Node:
 
     def take(self, frame):
         """As the bearer hands it on. Returns whether it was an answer."""
-        if frame[0] == 0x45:
-            self.beacons.take_beacon(frame, AIRTIME_MS)
-            return False
-        return self.beacons.take_answer(frame) if frame[0] == ASK else self.reporter.take_downlink(frame)
+        if frame[0] in (0x45, 0x55):
+            now = self.bearer.now()
+            return beacons.take(self.bearer, self.state, frame, now - AIRTIME_MS, now) and frame[0] == 0x55
+        return self.reporter.take_downlink(frame)
+
+    def must_ask(self):
+        return self.state.is_acked and self.bearer.now() >= self.bearer.at
 
     def held(self):
         """Numbers of all reports that the node would still send."""
@@ -174,22 +189,22 @@ class World:
             self.pass_to(moment)
             self._attack(interval)
         self.pass_to(start_ms + LENGTH_MS - 4_000)
-        if self.node.beacons.must_ask():
+        if self.node.must_ask():
             self._ask()
         self._check()
 
     def _beacon(self, interval, at_ms, *, is_jammed):
         """The genuine one, heard in its window if it comes in it; jammed, the thief has it for later."""
         frame = self.gateway.beacon(interval, at_ms)
-        window = self.node.beacons.window()
+        window = self.node.bearer.window()
         self.pass_to(at_ms + AIRTIME_MS)
         if random.randrange(10) and not is_jammed and window is not None:
             opens_ms, listen_ms = window
-            began_ms = self.node.beacons.now_ms() - AIRTIME_MS
-            if opens_ms <= began_ms <= opens_ms + listen_ms:
+            began_ms = self.node.bearer.now() - AIRTIME_MS
+            if opens_ms <= began_ms <= opens_ms + listen_ms + WINDOW_MS:
                 self.node.take(frame)
             else:
-                self.node.beacons.missed()
+                self.node.bearer.fail()
         self.recorded.append(frame)
 
     def _report(self):
@@ -207,14 +222,14 @@ class World:
                 assert node.take(ack), node.reporter.counters
 
     def _ask(self):
-        ask = self.node.beacons.ask()
+        ask = beacons.query(self.node.bearer)
         self.accounts["asks"] += 1
         self.pass_to(self.now_ms + 80 + random.randrange(500))
         answer = self.gateway.answer(ask, self.now_ms)
         self.recorded.append(answer)
         self.pass_to(self.now_ms + 1_600)
         if random.randrange(10):
-            assert self.node.take(answer), self.node.beacons.counters
+            assert self.node.take(answer), self.node.bearer.counters
 
     def _attack(self, interval):
         self.accounts["attacks"] += 1
@@ -224,7 +239,7 @@ class World:
 
     def _check(self):
         """The time the node holds is right, and what it forgot is at the gateway."""
-        told = self.node.beacons.utc_s()
+        told = beacons.utc_s(self.node.bearer)
         if told is not None:
             true_s = (UTC_MS + self.now_ms) // 1000
             self.accounts["known_times"] += 1

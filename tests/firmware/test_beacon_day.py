@@ -15,34 +15,24 @@ A_DAY = 24 * 3_600 // 64  # intervals
 
 MUTANTS = {
     "a key that is out is as good as one that is not": """
-from drivers.link.broadcast import Listener
-Listener.latest_ms = lambda self, now_ms: self._told_ms
-Listener.take_strictly = Listener.take
-def take(self, beacon, began_ms, ended_ms):
-    self._told_ms = beacon.interval * self.length_ms
-    return self.take_strictly(beacon, began_ms, ended_ms)
-Listener.take = take
+from drivers.link import beacon
+take_strictly = beacon.take
+def take(memory, frame, *rest):
+    chain, interval, *_ = beacon.parse(frame)
+    return take_strictly(memory[:3] + (interval * memory[2], rest[1]) + memory[5:], frame, *rest)
+beacon.take = take
 """,
     "tags are not looked at": """
-from drivers.link import broadcast
+from drivers.link import beacon
+beacon.tag_of = lambda signed, key: Anything()
 class Anything:
     def __eq__(self, other):
         return True
-from drivers.link import beacon
-parse = beacon.parse_beacon
-def parse_any(frame):
-    found = parse(frame)
-    found.tag = Anything()
-    return found
-from firmware import beacons
-beacons.parse_beacon = parse_any
 """,
     "a beacon that waited is as good as one that came at once": """
-from drivers.link import broadcast
-make = broadcast.Heard.__init__
-def prompt(self, beacon, began_ms, delay_ms):
-    make(self, beacon, began_ms, 0)
-broadcast.Heard.__init__ = prompt
+from drivers.link import beacon
+keep = beacon._keep
+beacon._keep = lambda waiting, new, draw: keep(waiting, (new[0], new[1], 0), draw)
 """,
 }
 

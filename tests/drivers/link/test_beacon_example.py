@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from drivers.link import beacon, beacon_pack, frame
-from drivers.link.broadcast import Listener
 from drivers.link.keys import DOWN, UP, derive, nonce
 from tests.drivers.link import document
 from tests.drivers.link.boxes import openssl_ccm
@@ -56,9 +55,10 @@ def test_every_line_of_the_example_is_what_the_code_makes(page: document.Example
 
 
 def test_the_node_of_the_example_believes_its_beacon(page: document.Example) -> None:
-    node = Listener(beacon.parse_anchor(page.octets("anchor")), 0, lambda limit: 0)
+    memory = beacon.remember(page.octets("anchor"), 0)
     began_ms = 64_000 - 12_345
-    assert node.take(beacon.parse_beacon(page.octets("beacon_3")), began_ms, began_ms + 80) == []
+    memory, heard = beacon.take(memory, page.octets("beacon_3"), began_ms, began_ms + 80, lambda limit: 0)
+    assert heard == []
     assert frame.parse_uplink(page.octets("ask")).kind == frame.BEACON
 
 

@@ -22,8 +22,7 @@ from boards.virtual.loop import Loop
 from boards.virtual.socket_board import SocketBoard
 from boards.virtual.wiring import Chips
 from drivers import clock as driver_clock
-from drivers.link.beacon import parse_anchor, parse_beacon
-from drivers.link.broadcast import Heard, Listener
+from drivers.link import beacon
 from drivers.link.frame import URGENT, FrameError
 from drivers.link.join import pack_join
 from drivers.radio.lora import Channel
@@ -266,19 +265,19 @@ async def test_beacons_go_out_as_their_intervals_begin(radios: Radios, core: Cor
     """Heard by the clock of the machine, each in its interval: a node that knows the anchor believes them."""
     file = ChainFile(tmp_path, interval_s=1, boot_id="b", monotonic_s=since_boot_s)
     chain = file.current()
-    node = Listener(parse_anchor(file.anchor()), file.now_ms(), lambda limit: 0)
-    heard: list[Heard] = []
+    memory = beacon.remember(file.anchor() or b"", file.now_ms())
+    certain = []
     sender = Beacons(file, core.clock, count=core.counters.add)
     async with served(radios, core, tmp_path, beacons=sender):
         for _ in range(3):
             frame, _ = await peer.hear(2_500) or (b"", 0)
             ended_ms = file.now_ms()
-            beacon = parse_beacon(frame)
             began_ms = ended_ms - DOWN.airtime_us(len(frame)) // 1_000
-            assert -1 <= began_ms - chain.start_ms(beacon.interval) < 250
-            heard += node.take(beacon, began_ms, ended_ms)
-    assert len(heard) == 2
-    assert heard[0].utc_256 / 256 == pytest.approx(time.time(), abs=8)
+            assert -1 <= began_ms - chain.start_ms(beacon.parse(frame)[1]) < 250
+            memory, heard = beacon.take(memory, frame, began_ms, ended_ms, lambda limit: 0)
+            certain += heard
+    assert len(certain) == 2
+    assert certain[0][2] / 256 == pytest.approx(time.time(), abs=8)
     assert core.counters["lora_beacons_sent"] >= 3
 
 
