@@ -113,6 +113,8 @@ def decode_plain(payload: bytes, content_type: str | None) -> Plain | None:
     time_s: Any = record.get("t")
     if not (type(name) is str and type(value) in _PLAIN_NUMBERS and type(time_s) in _PLAIN_NUMBERS):
         return None
+    if unit is not None and type(unit) is not str:
+        return None
     texts = len(record) + 1 + (unit is not None)
     if text.count('"') != 2 * texts:  # a label comes twice
         return None

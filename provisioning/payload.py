@@ -14,6 +14,7 @@ _FOR_CPYTHON = {
     "drivers/bus/linux.py",
     "drivers/bus/remote.py",
     "drivers/link/beacon_pack.py",
+    "drivers/link/order.py",
     "drivers/link/reasons.py",
     "drivers/link/unpack.py",
     "drivers/link/window_reading.py",

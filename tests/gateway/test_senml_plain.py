@@ -36,6 +36,7 @@ def test_what_the_short_way_reads_the_long_one_reads_too(record, content_type):
 @example(b'[{"n":"t","v":1,"v":2,"t":1800000000}]')
 @example(b'[{"n":"t","v":NaN,"t":1800000000}]')
 @example(b'[{"n":"t","v":1,"t":1800000000}] ')
+@example(b'[{"n":"t","u":{"x":1},"v":1,"t":1800000000}]')
 @example(b'[{"n":"t","v":1e301,"t":1800000000}]')
 def test_the_short_way_takes_nothing_that_the_long_one_refuses(payload):
     plain = decode_plain(payload, None)
