@@ -134,9 +134,11 @@ def parse(raw):
     for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT), ("output", _OUTPUT)):
         if values[name] is not None:
             checked = check_table(values[name], table, name + ".")
+            if checked.get("beacons") and values["sleep"] != "idle":
+                raise ConfigError(
+                    "lora.beacons", 'needs sleep = "idle": asleep, a node\'s clock is too coarse to believe one'
+                )
             values[name] = section(_with_allowance(checked) if name == "lora" else checked)
-    if values["bearer"] == "lora" and values["lora"].beacons and values["sleep"] != "idle":
-        raise ConfigError("lora.beacons", 'needs sleep = "idle": asleep, a node\'s clock is too coarse to believe one')
     if values["bearer"] == "mqtt":
         for name in ("wifi", "mqtt"):
             if values[name] is None:
