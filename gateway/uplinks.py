@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.link.ack import bitmap, pack_ack
-from drivers.link.frame import FrameError
+from drivers.link.frame import ACK, COMMAND, FrameError
+from drivers.link.order import pack_command
 from drivers.link.unpack import unpack
 from gateway import gaps
 from gateway.boots import Boots
@@ -24,6 +25,7 @@ from gateway.sequences import Sequences
 
 PutReport = Callable[[Transaction, Report], object]
 PutGap = Callable[[Transaction, gaps.Gap], None]
+NextOrder = Callable[[Transaction, str], bytes | None]
 _U32_MAX = 0xFFFFFFFF
 _MOST_EPOCHS_LOOKED_AT = 256
 
@@ -73,7 +75,10 @@ class Uplinks:
         put_report: PutReport,
         put_gap: PutGap,
         boots: Boots,
+        next_order: NextOrder = lambda tx, node: None,
     ) -> None:
+        """`next_order` gives the order that goes with the answer to a node, if one is to go."""
+        self._next_order = next_order
         self._sessions = sessions
         self._sequences = sequences
         self._boots = boots
@@ -180,22 +185,26 @@ class Uplinks:
             if epoch >= opened.epoch:
                 self._counters.add("epoch_notices_wrong")
                 continue
-            missing = self._sequences.of(tx, node, epoch).raise_floor(end)
+            sequence = self._sequences.of(tx, node, epoch)
+            reason = gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN
+            reason = gaps.NOT_HELD_HERE if sequence.is_new and _may_roam(opened) else reason
+            missing = sequence.raise_floor(end)
             self._sequences.changed(node, epoch)
-            for gap in gaps.gaps_of(node, epoch, missing, gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN):
+            for gap in gaps.gaps_of(node, epoch, missing, reason):
                 self._put_gap(tx, gap)
         if opened.advances_from is not None:
-            self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch)
+            reason = gaps.NOT_HELD_HERE if _may_roam(opened) else gaps.EPOCH_UNKNOWN
+            self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch, reason)
 
-    def _tell_jumped(self, tx: Transaction, node: str, first: int, end: int) -> None:
-        """Epochs in [first, end) of which nothing came: nobody knows what they held."""
+    def _tell_jumped(self, tx: Transaction, node: str, first: int, end: int, reason: str) -> None:
+        """Epochs in [first, end) of which nothing came: nobody here knows what they held."""
         if end - first > _MOST_EPOCHS_LOOKED_AT:
             unknown = [(first, end)]
         else:
             unknown = gaps.spans_of(epoch for epoch in range(first, end) if not self._sequences.knows(tx, node, epoch))
         for start, stop in unknown:
             last = stop - 1 if stop - 1 > start else None
-            self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=gaps.EPOCH_UNKNOWN))
+            self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=reason))
 
     def _ack(self, tx: Transaction, opened: Opened, epoch: int) -> Ack:
         sequence = self._sequences.of(tx, opened.node.id, epoch)
@@ -207,7 +216,15 @@ class Uplinks:
             epoch=epoch if epoch != opened.epoch else None,
             utc_s=utc_s,
         )
-        return Ack(reply=self._sessions.reply_to(tx, opened), plaintext=plaintext)
+        order = self._next_order(tx, opened.node.id)
+        if order is None:
+            return Ack(reply=self._sessions.reply_to(tx, opened, kind=ACK), plaintext=plaintext)
+        return Ack(reply=self._sessions.reply_to(tx, opened, kind=COMMAND), plaintext=pack_command(order, plaintext))
+
+
+def _may_roam(opened: Opened) -> bool:
+    """A node that joins may have been at another gateway, which has what it said there."""
+    return opened.root.id > 0
 
 
 def _epoch_of(body: Body, opened: Opened) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from drivers.link import keys
 from drivers.link.frame import (
+    ACK,
     URGENT,
     Frame,
     FrameError,
@@ -95,6 +96,11 @@ class Session:
         self.down_next = down_reserved  # what is left of a block after a restart is never used
         self.boot = boot
         self.heard_at_s = heard_at_s
+
+    @property
+    def is_over(self) -> bool:
+        """No counter of it is fresh any more: it came out of a back-up."""
+        return bool(self.highest == _U32_MAX)
 
     def is_fresh(self, counter: int) -> bool:
         below = self.highest - counter
@@ -210,11 +216,11 @@ class Sessions:
         self._changed.add(opened.node.id)
         return session
 
-    def reply_to(self, tx: Tables, opened: Opened) -> Reply:
+    def reply_to(self, tx: Tables, opened: Opened, *, kind: int = ACK) -> Reply:
         """What seals one downlink: its counter was never used and is on disk with this commit. Raises StoreFull."""
         counter = self._reserve(tx, opened.node.id)
         box, iv = self._key(opened.node, opened.root, opened.epoch, keys.DOWN)
-        header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full)
+        header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full, kind=kind)
         aad = aad_downlink(header[:3], opened.epoch, counter, opened.counter)
         return Reply(header, box, keys.nonce(iv, counter), aad)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from gateway.errors import GatewayError
 from gateway.identity.cbor import CborError, decode, encode
@@ -21,7 +21,14 @@ from gateway.registry.statement import AUTHORITY
 from gateway.registry.writer import MOST_ENTRIES, Piece
 
 MAGIC = b"lamppost bundle 1\n"
+_MOST_WRITERS = 4096
 LARGEST_ITEM = MOST_ENTRIES * (LONGEST + 16) + 4096
+
+
+class Sink(Protocol):
+    """Where a bundle is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 class BundleError(GatewayError):
@@ -70,6 +77,16 @@ def decode_piece(data: bytes) -> Piece:
     return Piece(writer=writer, start=start, entries=entries, head=head)
 
 
+def read_sizes(said: object) -> dict[str, int]:
+    """How many entries of each writer somebody says it has. Raises BundleError."""
+    if not isinstance(said, dict) or len(said) > _MOST_WRITERS:
+        raise BundleError("this says nothing about logs")
+    for writer, size in said.items():
+        if not isinstance(writer, str) or isinstance(size, bool) or not isinstance(size, int):
+            raise BundleError("this says nothing about logs")
+    return said
+
+
 def pieces_for(registry: Registry, since: Mapping[str, int], *, only: str | None = None) -> Iterator[Piece]:
     """What somebody lacks who has so many entries of each writer; this site's authority first."""
     first = registry.site.authority
@@ -82,18 +99,26 @@ def write_bundle(
     registry: Registry, path: Path, *, since: Mapping[str, int] | None = None, only: str | None = None
 ) -> int:
     """Write a bundle file. Returns how many entries are in it. Raises OSError; then nothing is at `path`."""
-    header = {1: registry.site.anchor.site, 2: registry.me or "", 3: int(time.time())}
-    entries = 0
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
-        file.write(MAGIC)
-        _write_item(file, encode(header))
-        for piece in pieces_for(registry, since or {}, only=only):
-            _write_item(file, encode_piece(piece))
-            entries += len(piece.entries)
+        entries = write_pieces(registry, file, since=since, only=only)
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
+    return entries
+
+
+def write_pieces(
+    registry: Registry, file: Sink, *, since: Mapping[str, int] | None = None, only: str | None = None
+) -> int:
+    """Write the content of a bundle into `file`. Returns how many entries are in it."""
+    header = {1: registry.site.anchor.site, 2: registry.me or "", 3: int(time.time())}
+    entries = 0
+    file.write(MAGIC)
+    _write_item(file, encode(header))
+    for piece in pieces_for(registry, since or {}, only=only):
+        _write_item(file, encode_piece(piece))
+        entries += len(piece.entries)
     return entries
 
 
@@ -139,7 +164,7 @@ def take_pieces(registry: Registry, pieces: Iterable[Piece]) -> Taken:
     return found
 
 
-def _write_item(file: BinaryIO, item: bytes) -> None:
+def _write_item(file: Sink, item: bytes) -> None:
     file.write(len(item).to_bytes(4, "big") + item)
 
 

@@ -93,14 +93,13 @@ async def live(data_dir: Path, folder: Path) -> dict[str, bytes]:
     )  # type: ignore[union-attr]
     node = JoiningNode(site.trust(site.endorse(data_dir)))
     with town(folder / "site") as city:
-        registry = city.add_gateway("gw-1")
+        registry = city.add_gateway("gw-1", data_dir / "registry")
         clock = ClockTrust()
-        trust = Trust(registry, AuditLog(data_dir / "audit", actor="gw-1"), clock)
+        trust = Trust(registry, AuditLog(data_dir / "audit", actor="gw-1", signer=registry.holder), clock)
+        trust.audit.open()
         enrolment = enrolment_of(node)
         city.say(enrolment)
         carry(city.authority, registry)
-        (data_dir / "registry").mkdir()
-        (data_dir / "registry" / "holder.key").write_bytes((registry.folder / "holder.key").read_bytes())
         async with running_core(data_dir, trust=trust, clock=clock) as core:
             assert (await hear(core, SealedNode(placed).report())).accepted
             for epoch in range(1, 3):
@@ -110,6 +109,7 @@ async def live(data_dir: Path, folder: Path) -> dict[str, bytes]:
                 frame_key, _ = keys.derive(joined.root, joined.epoch, keys.UP)
                 held[f"frame key of join {epoch}"] = frame_key
                 assert (await hear(core, speaking(node, enrolment.subject, joined).report())).accepted
+        trust.audit.flush(last=True)
     held["placed root key"] = enrol(data_dir, renew="placed").root_key
     held["join key"] = bytes.fromhex(json.loads((data_dir / "identity.json").read_text())["private_key_hex"])
     held["privacy key"] = (data_dir / "privacy.key").read_bytes()
