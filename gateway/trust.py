@@ -111,6 +111,10 @@ class Trust:
         if self.keeper is not None:
             self.keeper.heard(node, epoch, at_s)
 
+    def departed(self) -> dict[str, float]:
+        """Nodes that another gateway has heard since the last call, and when."""
+        return {} if self.keeper is None else self.keeper.departed()
+
     def leaves_join(self) -> bool:
         """Whether to leave a repeated request to join to another gateway: every second time, if there is another."""
         registry = self.admission.registry
