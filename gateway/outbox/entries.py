@@ -167,8 +167,10 @@ class Unlogged:
         return self._tx.db.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        self._tx.set_savepoint()
-        self._tx.db.executemany(sql, rows)
+        listed = list(rows)
+        if listed:
+            self._tx.set_savepoint()
+            self._tx.db.executemany(sql, listed)
 
 
 def _flat(runs: Sequence[Run]) -> list[int]:
