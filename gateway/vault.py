@@ -18,7 +18,7 @@ from typing import TypeVar
 from gateway import checkpoint
 from gateway.database import Database, make_durable_dir
 from gateway.outbox.carry_over import carry_over
-from gateway.outbox.entries import State, Transaction, recall, replay
+from gateway.outbox.entries import State, Transaction
 from gateway.outbox.files import Files
 from gateway.outbox.frame import Frame
 from gateway.outbox.ledger import Ledger
@@ -26,6 +26,7 @@ from gateway.outbox.log import FOLDER, Log, Position
 from gateway.outbox.reader import Reader
 from gateway.outbox.recent import records_since
 from gateway.outbox.reclaim import reclaim
+from gateway.outbox.replay import recall, replay
 from gateway.reading import Report
 from gateway.store_errors import StoreDamaged, StoreFailed, StoreFull, translated
 
