@@ -22,7 +22,6 @@ from gateway.outbox.ledger import Ledger, Outcome
 from gateway.outbox.ranges import Run
 from gateway.reading import STREAMS, Report
 
-
 STATEMENT, SETTLE, GIVE_UP, CITIES, HEARD = 1, 2, 3, 4, 5
 PLACE = struct.Struct("<Qd")
 MARKS = struct.Struct("<Q")
