@@ -67,7 +67,6 @@ class Transaction:
         self.frame = frame
         self.has_savepoint = False
         self.wants_checkpoint = False
-        self.accepted = 0  # records that came from outside
 
     # The tables
 
@@ -118,7 +117,6 @@ class Transaction:
         """Store one record for every platform."""
         size = self.frame.put_record(report, stream, is_produced=is_produced, now_s=now_s)
         self.state.ledger.came(stream, 1, size, produced=int(is_produced))
-        self.accepted += not is_produced
 
     def settle(self, city: str, stream: int, outcome: Outcome, runs: Sequence[Run]) -> int:
         """`city` is done with these; how many that is news of."""
