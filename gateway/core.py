@@ -21,6 +21,7 @@ from gateway.alarm_budget import AlarmBudget
 from gateway.boot_table import BootTable
 from gateway.boot_times import dated
 from gateway.boots import Boots
+from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
 from gateway.config import EdgeConfig
@@ -45,7 +46,7 @@ from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Assurance, Reading, Report, Single, exact_time_s
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
@@ -149,11 +150,13 @@ class Core:
             put_report=self._put_accepted,
             may_speak=self.trust.device_refusal,
         )
+        bursts = Bursts(devices, counters=self.counters, is_through=self._is_through, put_singles=self._put_singles)
         self.intake = Intake(
             self.store,
             uplinks=uplinks,
             joins=joins,
             devices=devices,
+            bursts=bursts,
             put_own=self._put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
@@ -332,6 +335,14 @@ class Core:
             self.outbox.put(tx, kept, is_produced=False, now_s=now_s)
         self._put_all(tx, outcome.produced)
         return outcome.forward is not None
+
+    def _is_through(self, device: str, quantity: str) -> bool:
+        """Whether `_put_accepted` would do nothing but store such a reading of a device."""
+        is_plain = self.edge.is_through and self.privacy.keeps(device, quantity)
+        return is_plain and self.trust.permits(device, quantity)
+
+    def _put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None:
+        self.outbox.put_singles(tx, singles, assurance, now_s=self.clock.now_s())
 
     def _tick(self, tx: Transaction) -> int:
         stamp_s = self.clock.stamp_s()

@@ -78,6 +78,11 @@ class Report:
     pending: Pending | None = None
 
 
+# A report of one number at a good time whose id is a hash: node, quantity, unit, value, UTC seconds, 16 bytes of hash.
+# A tuple, because most records are so and an object of its own for each costs as much as writing it down.
+Single = tuple[str, str, str | None, float | int, float, bytes]
+
+
 def stream_of(kind: Kind) -> Stream:
     """The stream of the outbox in which records of this kind wait."""
     return _STREAM_OF_KIND.get(kind, "telemetry")

@@ -76,6 +76,12 @@ class Edge:
         self._parts = parts
         self._owed: list[Report] = []
         self._is_swept = False
+        self._is_idle = not (definitions or config.rule or config.report or privacy.has_local)
+
+    @property
+    def is_through(self) -> bool:
+        """Whether telemetry goes on as it is and causes nothing, so that `add` need not see it."""
+        return self._is_idle and not self._owed
 
     def reconfigure(self, tx: Tables, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
         """Go on under another configuration. The next tick tells the windows and clears the alarms of what is gone."""
@@ -147,7 +153,7 @@ class Edge:
 
     def _take(self, tx: Tables, report: Report, now_s: float) -> Outcome:
         forward = self._forward(tx, report, now_s)
-        if report.kind not in ("telemetry", "alarm"):
+        if self._is_idle or report.kind not in ("telemetry", "alarm"):
             return Outcome(forward)
         if report.time_quality == "bounded":
             self._counters.add("edge_no_point_in_time")

@@ -61,6 +61,10 @@ class Privacy:
         kept = (self._applied(self._policy(node, one.quantity), one) for one in readings)
         return [one for one in kept if one is not None]
 
+    def keeps(self, node: str, quantity: str) -> bool:
+        """Whether no policy covers these readings."""
+        return not self._policies or self._policy(node, quantity) is _KEPT
+
     def is_local(self, node: str, quantity: str) -> bool:
         """Whether readings of it stay here."""
         policy = self._policy(node, quantity)

@@ -16,7 +16,7 @@ import math
 import struct
 from typing import get_args
 
-from gateway.reading import Assurance, Kind, Pending, Reading, Report, TimeQuality, Value
+from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value
 
 _HEAD = struct.Struct("<HIBBdH")
 _READING = struct.Struct("<HHB")
@@ -43,7 +43,10 @@ _NO_UNIT = 0xFFFF
 _NONE, _REAL, _WHOLE, _TRUE, _FALSE, _STRING, _BYTES, _HUGE = range(8)
 _HAS_TOTAL, _HAS_TIME = 0x08, 0x10
 _HASH_BYTES = 16
-_MOST_MS = 0xFFFFFFFF
+_SINGLE_REAL = struct.Struct("<HIBBdH16sHHBd")
+_SINGLE_WHOLE = struct.Struct("<HIBBdH16sHHBq")
+_TELEMETRY = _KIND_CODES["telemetry"]
+MOST_MS = 0xFFFFFFFF
 
 
 class Names:
@@ -93,8 +96,27 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
         more += _reading(readings[0], names)
     elif readings:
         more += b"".join([_reading(one, names) for one in readings])
-    head = _HEAD.pack(node_at, min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings))
+    head = _HEAD.pack(node_at, min(max(stored_ms, 0), MOST_MS), flags, kind, report.measured_at_s, len(readings))
     return head + identity + more
+
+
+def flags_of_single(assurance: Assurance) -> int:
+    """What `encode_single` puts into the flags: a good time, and an id that is a hash."""
+    return _QUALITY_CODES["good"] | _ASSURANCE_CODES[assurance] | _HASHED
+
+
+def encode_single(single: Single, names: Names, stored_ms: int, flags: int) -> bytes:
+    """The same bytes as `encode` makes of such a report of telemetry."""
+    node, quantity, unit, value, measured_at_s, digest = single
+    places = names.places
+    node_at, quantity_at = places.get(node), places.get(quantity)
+    unit_at = _NO_UNIT if unit is None else places.get(unit)
+    if node_at is None or quantity_at is None or unit_at is None:
+        node_at = names.place(node)
+        unit_at = _NO_UNIT if unit is None else names.place(unit)
+        quantity_at = names.place(quantity)
+    pack, tag = (_SINGLE_REAL.pack, _REAL) if value.__class__ is float else (_SINGLE_WHOLE.pack, _WHOLE)
+    return pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
 
 
 def _pending(pending: Pending) -> bytes:

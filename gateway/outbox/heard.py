@@ -38,13 +38,17 @@ class Heard:
 
     def mark_of(self, device: str, digest: int) -> int:
         """What stands for an id of `device`. `digest`: 64 bits of the id's hash."""
+        return (self.salt_of(device) ^ digest) or 1
+
+    def salt_of(self, device: str) -> int:
+        """What makes the same hash another mark for each device: a mark is this XOR 64 bits of a hash, never 0."""
         salt = self._salts.get(device)
         if salt is None:
             if len(self._salts) >= _SALTS:
                 self._salts.clear()
             salt = int.from_bytes(hashlib.blake2b(device.encode(), digest_size=8).digest(), "little")
             self._salts[device] = salt
-        return (salt ^ digest) or 1
+        return salt
 
     def __contains__(self, mark: int) -> bool:
         if mark in self._pending:
@@ -57,6 +61,13 @@ class Heard:
                     return True
                 at = (at + 1) & ((1 << _BITS) - 1)
         return False
+
+    def note(self, mark: int) -> bool:
+        """Whether an id is new; then it is noted, as of the commit in the making."""
+        if mark in self:
+            return False
+        self._pending[mark] = None
+        return True
 
     def add(self, mark: int) -> None:
         """Note an id of the commit in the making."""

@@ -22,7 +22,7 @@ from gateway.outbox.lanes import Lanes
 from gateway.outbox.ledger import AuditRow, Ledger, Outcome
 from gateway.outbox.ranges import Run, runs_of
 from gateway.outbox.reader import Found, Reader
-from gateway.reading import STREAMS, Report, stream_of, to_bytes
+from gateway.reading import STREAMS, Assurance, Report, Single, stream_of, to_bytes
 
 if TYPE_CHECKING:
     from gateway.store import Store
@@ -65,6 +65,10 @@ class Outbox:
     def put(self, tx: Transaction, report: Report, *, is_produced: bool, now_s: float) -> None:
         """Store one record. On disk, and counted, with the commit of `tx`."""
         tx.put(report, _STREAM_CODES[stream_of(report.kind)], is_produced=is_produced, now_s=now_s)
+
+    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance, *, now_s: float) -> None:
+        """The same for records of telemetry in their shortest form."""
+        tx.put_singles(singles, _STREAM_CODES["telemetry"], assurance, now_s=now_s)
 
     # Taking
 
