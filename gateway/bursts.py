@@ -24,7 +24,7 @@ PutSingles = Callable[[Transaction, Sequence[Single], Assurance], None]
 
 @dataclass(kw_only=True, slots=True)
 class Burst:
-    """PUBLISHes that came right after each other over one connection: new, not retained, JSON if they are SenML.
+    """PUBLISHes that came right after each other over one connection: new, not retained, without a content type.
 
     devices, payloads  of each message
     """
