@@ -71,7 +71,7 @@ class AuditLog:
     def open(self) -> None:
         """Find the end of the log; a torn last append is cut off. Raises OSError, StoreFailed."""
         make_durable_dir(self._folder)
-        files = _files(self._folder)
+        files = audit_files(self._folder)
         if files:
             self._file = LogFile(files[-1])
         for frame in self._file.scan():
@@ -163,7 +163,7 @@ class AuditLog:
         if self._file.end < _LARGEST_FILE:
             return
         self._file = LogFile(self._folder / f"audit-{self._next}.log")
-        for path in _files(self._folder)[:-_FILES_KEPT]:
+        for path in audit_files(self._folder)[:-_FILES_KEPT]:
             path.unlink()
 
     def _tell_repeats(self, *, last: bool) -> None:
@@ -194,7 +194,7 @@ class AuditLog:
 
 def read_entries(folder: Path, start: int = 0) -> Iterator[Entry]:
     """The entries from `start` on, as they lie there."""
-    files = _files(folder)
+    files = audit_files(folder)
     later = [_number(path) for path in files[1:]]
     for path, end in zip(files, [*later, None], strict=True):
         if end is not None and end <= start:
@@ -210,7 +210,7 @@ def verify(folder: Path, key: PublicKey | None) -> tuple[int, list[str]]:
 
     key  of the gateway; with it the head must be signed
     """
-    files = _files(folder)
+    files = audit_files(folder)
     first = number = _number(files[0]) if files else 0
     previous = None if number else _FIRST  # of older files only the chain's end is known
     size, root, problems = _read_head(folder, key)
@@ -254,7 +254,7 @@ def _read_head(folder: Path, key: PublicKey | None) -> tuple[int, bytes, list[st
         size, root = decode(data)
         return int(size), bytes(root), []
     except OSError:
-        return 0, _FIRST, [f"{path} is missing"] if _files(folder) else []
+        return 0, _FIRST, [f"{path} is missing"] if audit_files(folder) else []
     except (CborError, CoseError, TypeError, ValueError) as error:
         return 0, _FIRST, [f"{path} was changed: {error}"]
 
@@ -270,7 +270,8 @@ def _read(content: bytes) -> Entry | None:
     return Entry(number=number, at_s=at_s, actor=actor, device=device, what=what, detail=detail, previous=previous)
 
 
-def _files(folder: Path) -> list[Path]:
+def audit_files(folder: Path) -> list[Path]:
+    """The files of a log, oldest first."""
     return sorted(folder.glob("audit-*.log"), key=_number)
 
 

@@ -18,7 +18,7 @@ from gateway.tables import Tables
 _KEPT = 4096
 _NOTE_EVERY_S = 60.0
 _LASTING = ("ntp", "rtc")  # what these taught holds until the next boot; a restart looks anew at the others
-_TABLE = "CREATE TABLE IF NOT EXISTS clock_boots (number INTEGER PRIMARY KEY, body TEXT NOT NULL)"
+TABLE = "CREATE TABLE IF NOT EXISTS clock_boots (number INTEGER PRIMARY KEY, body TEXT NOT NULL)"
 
 OnSettled = Callable[[Tables, Boot], None]
 
@@ -42,7 +42,7 @@ class BootTable:
 
     def begin(self, tx: Tables) -> None:
         """Find or open the row of this boot; the clock learns what has passed, and what was learnt in this boot."""
-        tx.execute(_TABLE)
+        tx.execute(TABLE)
         boots = read_boots(tx)
         known = tx.execute("SELECT value FROM meta WHERE key = 'clock_floor_s'").fetchall()  # of earlier versions
         passed = [one.passed_s for one in boots.values() if one.passed_s is not None]

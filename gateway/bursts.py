@@ -1,25 +1,28 @@
 """Messages of third parties that came together: the plainest go a short way to the outbox, all others by `Devices`.
 
 A short way is only for a reading of which nothing is asked on its way (no privacy, no policy, no edge); who may say it
-under which name is found out once per burst. Its record id and its bytes on disk are those of the long way. Everything
-is done in the order of arrival.
+under which name is found out once and remembered for as long as that cannot change. Its record id and its bytes on disk
+are those of the long way. Everything is done in the order of arrival.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
 from gateway.outbox.entries import Transaction
 from gateway.reading import Assurance, Single
 from gateway.senml_decode import SenmlError
-from gateway.senml_plain import decode_plains
+from gateway.senml_plain import Plain, decode_plains
 
-PutSingles = Callable[[Transaction, Sequence[Single], Assurance], None]
+Key = tuple[str, str, str | None, type]  # device, name as it says it, unit, type of the value
+_WAYS_KEPT = 16_384
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,70 +61,96 @@ class _Way(NamedTuple):
     salt: int
 
 
+class Recording(Protocol):
+    """Where readings go that need nothing on their way; a Recorder."""
+
+    def is_through(self, device: str, quantity: str) -> bool: ...
+    def through_state(self, tx: Transaction) -> tuple[object, ...]: ...
+    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None: ...
+
+
 class Bursts:
-    """Takes bursts in the commit thread.
+    """Takes bursts in the commit thread."""
 
-    is_through   whether nothing is asked of a device's reading of this quantity before it is stored
-    put_singles  stores records, for which that holds
-    """
-
-    def __init__(
-        self,
-        devices: Devices,
-        *,
-        counters: Counters,
-        is_through: Callable[[str, str], bool],
-        put_singles: PutSingles,
-    ) -> None:
+    def __init__(self, devices: Devices, recording: Recording, *, counters: Counters) -> None:
         self._devices = devices
+        self._recording = recording
         self._counters = counters
-        self._is_through = is_through
-        self._put_singles = put_singles
+        self._ways: dict[tuple[Key, Assurance], _Way | None] = {}
+        self._state: tuple[object, ...] = ()  # of what these hang on
 
-    def take(self, tx: Transaction, burst: Burst) -> list[str | None]:
+    def take(self, tx: Transaction, bursts: Sequence[Burst | Message]) -> list[list[str | None]]:
         """Store what is new. Returns for each message why it is refused, None if it is not."""
-        refused: list[str | None] = [None] * len(burst.payloads)
-        ways: dict[tuple[str, str, str | None, type], _Way | None] = {}
-        heard = tx.state.heard
+        self._forget_old_ways(tx)
+        plains = iter(decode_plains([data for one in bursts if isinstance(one, Burst) for data in one.payloads]))
         new: list[Single] = []
-        repeated = 0
-        for at, plain in enumerate(decode_plains(burst.payloads)):
+        answers: list[list[str | None]] = []
+        for at, one in enumerate(bursts):
+            if at and new and one.assurance != bursts[at - 1].assurance:
+                self._put(tx, new, bursts[at - 1].assurance)
+            if isinstance(one, Burst):
+                answers.append(self._take(tx, one, plains, new))
+            else:
+                self._put(tx, new, one.assurance)
+                answers.append([self._devices.take(tx, one).reason])
+        if new:
+            self._put(tx, new, bursts[-1].assurance)
+        return answers
+
+    def _take(
+        self, tx: Transaction, burst: Burst, plains: Iterator[Plain | None], new: list[Single]
+    ) -> list[str | None]:
+        """One burst. `new`: records of its assurance that are still to be stored."""
+        refused: list[str | None] = [None] * len(burst.payloads)
+        note, ways, assurance = tx.state.heard.note, self._ways, burst.assurance
+        for at, (device, plain) in enumerate(zip(burst.devices, plains)):  # noqa: B905  strict would take one too many
             way = None
             if plain is not None:
-                device = burst.devices[at]
                 name, unit, value, time_s = plain
-                key = (device, name, unit, value.__class__)
-                way = ways[key] if key in ways else ways.setdefault(key, self._way(tx, burst.assurance, *key))
+                key = (device, name, unit, value.__class__), assurance
+                way = ways[key] if key in ways else self._find_way(tx, key)
             if way is None:
-                self._put(tx, new, burst.assurance)
-                new = []
+                self._put(tx, new, assurance)
                 refused[at] = self._devices.take(tx, burst.message(at)).reason
                 continue
             quantity, head, salt = way
             digest = sha256(f'{head}{value!r}", null, {time_s!r}]]'.encode()).digest()[:16]
-            if heard.note((salt ^ int.from_bytes(digest[:8], "little")) or 1):
+            if note((salt ^ int.from_bytes(digest[:8], "little")) or 1):
                 new.append((device, quantity, unit, value, time_s, digest))
             else:
-                repeated += 1
-        self._put(tx, new, burst.assurance)
-        if repeated:
-            self._counters.add("senml_repeated", repeated)
+                self._counters.add("senml_repeated")
         return refused
 
-    def _put(self, tx: Transaction, new: Sequence[Single], assurance: Assurance) -> None:
+    def _put(self, tx: Transaction, new: list[Single], assurance: Assurance) -> None:
         if new:
-            self._put_singles(tx, new, assurance)
+            self._recording.put_singles(tx, new, assurance)
+            new.clear()
 
-    def _way(
-        self, tx: Transaction, assurance: Assurance, device: str, name: str, unit: str | None, kind: type
-    ) -> _Way | None:
+    def _forget_old_ways(self, tx: Transaction) -> None:
+        """What was found out stays for as long as it cannot have changed."""
+        state = (*self._recording.through_state(tx), self._devices.names_of_nodes)
+        is_same = len(state) == len(self._state) and all(map(operator.is_, state, self._state))
+        if not is_same or len(self._ways) >= _WAYS_KEPT:
+            self._ways.clear()
+            self._state = state
+
+    def _find_way(self, tx: Transaction, key: tuple[Key, Assurance]) -> _Way | None:
         """None if there is none for these: then the long way says why, or does what is to be done."""
-        try:
+        (device, name, unit, kind), assurance = key
+        way = None
+        with contextlib.suppress(SenmlError):
             quantity = self._devices.own_name(device, name, assurance)
-            if not self._is_through(device, quantity):
-                return None
-            self._devices.admit(tx, device)
-        except SenmlError:
-            return None
-        shown = "null" if unit is None else f'"{unit}"'
-        return _Way(quantity, f'[["{quantity}", {shown}, "{kind.__name__}", "', tx.state.heard.salt_of(device))
+            if self._recording.is_through(device, quantity):
+                self._devices.admit(tx, device)
+                shown = "null" if unit is None else f'"{unit}"'
+                head = f'[["{quantity}", {shown}, "{kind.__name__}", "'
+                way = _Way(quantity, head, tx.state.heard.salt_of(device))
+        self._ways[key] = way
+        return way
+
+    def flush(self, tx: Transaction) -> None:
+        """Nothing is kept that belongs on disk (store.Participant)."""
+
+    def forget(self) -> None:
+        """The commit failed, and with it may be that a device is known."""
+        self._ways.clear()

@@ -16,10 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import gaps
-from gateway.alarm_budget import AlarmBudget
 from gateway.boot_table import BootTable
-from gateway.boot_times import dated
 from gateway.boots import Boots
 from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
@@ -31,8 +28,7 @@ from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
 from gateway.edge import acknowledgement
 from gateway.edge.engine import Change, Edge
-from gateway.edge.groups import GroupError, GroupFile, Groups, merged
-from gateway.edge.privacy import Privacy, load_key
+from gateway.edge_settings import EdgeSettings
 from gateway.floors import Floors
 from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
@@ -46,7 +42,7 @@ from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.reading import Assurance, Reading, Report, Single, exact_time_s
+from gateway.recorder import Recorder
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
@@ -59,6 +55,10 @@ _NODES_DIR = "nodes"
 
 class Core:
     """What the rest of the gateway uses. Made by `open_core`."""
+
+    intake: Intake
+    outbox: Outbox
+    edge: Edge
 
     def __init__(
         self,
@@ -78,105 +78,121 @@ class Core:
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
-        self.roots = Roots()
-        self.floors = Floors(data_dir)
-        self.numbering = Numbering(gateway_id)
         self.cities = tuple(cities)
         self.notices: list[str] = []
         self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
         self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
-        self._group_file = GroupFile(data_dir)
-        self.boots = Boots()
-        self.boot_table = BootTable(clock, on_settled=self.boots.settle, hold_s=time_hold_s)
-        self.alarm_budget = AlarmBudget(
-            alarm_budget_per_h, boot_table=self.boot_table, counters=self.counters, tell=self._put_undated
+        self._roots = Roots()
+        self._floors = Floors(data_dir)
+        self._numbering = Numbering(gateway_id)
+        self._boots = Boots()
+        self.boot_table = BootTable(clock, on_settled=self._boots.settle, hold_s=time_hold_s)
+        self._recorder = Recorder(
+            clock=clock,
+            counters=self.counters,
+            trust=self.trust,
+            numbering=self._numbering,
+            boot_table=self.boot_table,
+            alarm_budget_per_h=alarm_budget_per_h,
         )
 
-    def assemble(
-        self, data_dir: Path, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits
-    ) -> None:
+    def assemble(self, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
-        bounds = Bounds(
+        bounds = self._bounds(limits)
+        self.outbox = self._recorder.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
+        sequences, sessions = Sequences(), self._sessions(downlink_start)
+        devices = self._devices()
+        bursts = Bursts(devices, self._recorder, counters=self.counters)
+        self._set_up_edge(edge, groups)
+        self.intake = self._intake(sequences, sessions, devices, bursts)
+        self.store.on_commit(self._note_committed)
+        for part in (
+            sessions,
+            sequences,
+            self.edge,
+            self._recorder.alarm_budget,
+            bounds,
+            devices,
+            bursts,
+            self._numbering,
+            self.boot_table,
+            _Housekeeping(self),
+        ):
+            self.store.join(part)
+
+    def _bounds(self, limits: Limits) -> Bounds:
+        return Bounds(
             limits,
-            free_bytes=lambda: self.store.vault.files.room(data_dir)[0],
+            free_bytes=lambda: self.store.vault.files.room(self._data_dir)[0],
             reader=self.store.vault.reader,
             clock=self.clock,
             boot_table=self.boot_table,
-            put_gap=self._put_gap,
-            put_own=self._put_own,
+            put_gap=self._recorder.put_gap,
+            put_own=self._recorder.put_own,
             under_way=lambda stream, ledger: self.outbox.under_way(stream, ledger),
             set_tight=self.store.vault.set_tight,
         )
-        self.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
-        self.sequences = Sequences()
-        self.sessions = Sessions(
+
+    def _sessions(self, downlink_start: int) -> Sessions:
+        return Sessions(
             self.nodes,
-            self.floors,
+            self._floors,
             downlink_start=downlink_start,
-            roots=self.roots,
+            roots=self._roots,
             may_speak=self.trust.may_speak,
             heard=self.trust.heard,
+        )
+
+    def _devices(self) -> Devices:
+        return Devices(
+            nodes=self.nodes,
+            numbering=self._numbering,
+            clock=self.clock,
+            counters=self.counters,
+            censor=lambda node, readings: self._recorder.privacy.readings(node, readings),
+            put_report=self._recorder.put_accepted,
+            may_speak=self.trust.device_refusal,
+        )
+
+    def _set_up_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
+        self._settings = EdgeSettings(self._data_dir, edge, groups, label_of=self._label_of, count=self.counters.add)
+        known = self._settings.groups()
+        self._recorder.privacy = self._settings.privacy(known)
+        self.edge = self._recorder.edge = Edge(edge, known, self._recorder.privacy, self.counters)
+
+    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
+        uplinks = Uplinks(
+            sessions=sessions,
+            sequences=sequences,
+            clock=self.clock,
+            counters=self.counters,
+            put_report=self._recorder.put_uplink,
+            put_gap=self._recorder.put_gap,
+            boots=self._boots,
         )
         joins = Joins(
             own=self.own.get,
             nodes=self.nodes,
-            sessions=self.sessions,
-            roots=self.roots,
+            sessions=sessions,
+            roots=self._roots,
             monotonic_s=self.clock.monotonic_s,
             count=self.counters.add,
             may_join=self.trust.may_join,
         )
-        self._privacy_key = load_key(data_dir)
-        self._edge_config, self._configured_groups = edge, groups
-        known = self._known_groups()
-        self.privacy = self._privacy(known)
-        self.edge = Edge(edge, known, self.privacy, self.counters)
-        uplinks = Uplinks(
-            sessions=self.sessions,
-            sequences=self.sequences,
-            clock=self.clock,
-            counters=self.counters,
-            put_report=lambda tx, report: self._put_accepted(tx, self.privacy.apply(report)),
-            put_gap=self._put_gap,
-            boots=self.boots,
-        )
-        devices = Devices(
-            nodes=self.nodes,
-            numbering=self.numbering,
-            clock=self.clock,
-            counters=self.counters,
-            censor=lambda node, readings: self.privacy.readings(node, readings),
-            put_report=self._put_accepted,
-            may_speak=self.trust.device_refusal,
-        )
-        bursts = Bursts(devices, counters=self.counters, is_through=self._is_through, put_singles=self._put_singles)
-        self.intake = Intake(
+        return Intake(
             self.store,
             uplinks=uplinks,
             joins=joins,
             devices=devices,
             bursts=bursts,
-            put_own=self._put_readings,
+            put_own=self._recorder.put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
             is_babbling=self._is_babbling,
             must_react=lambda: self.edge.must_react,
             utc_s=lambda: int(self.clock.now_s()) if self.clock.is_trusted else None,
         )
-        self.store.on_commit(self._note_committed)
-        own = (
-            self.sessions,
-            self.sequences,
-            self.edge,
-            self.alarm_budget,
-            bounds,
-            devices,
-            self.numbering,
-            self.boot_table,
-        )
-        for part in (*own, _Housekeeping(self)):
-            self.store.join(part)
 
     async def run(self) -> None:
         """Commit, and tell windows when they are over, until cancelled; what was submitted is committed first."""
@@ -187,15 +203,15 @@ class Core:
     async def _tell_windows(self) -> None:
         while True:
             await asyncio.sleep(_EDGE_EVERY_S)
-            if self._group_file.stamp() != self._groups_stamp:
-                await self.reload_edge(self._edge_config, self._configured_groups)
+            if self._settings.have_changed():
+                await self._take_up_edge()
             await self.take_acknowledgements()
             await self.tell_windows()
 
     async def tell_windows(self) -> None:
         """Store the records of windows that are over, and what else time brings. On a full disk they wait."""
         try:
-            await self.store.write(self._tick)
+            await self.store.write(self._recorder.tick)
         except StoreError as error:
             log.debug("windows wait: %s", error)
 
@@ -203,7 +219,7 @@ class Core:
         """Take up what operators have acknowledged. On a full disk it waits."""
         for path, note in acknowledgement.waiting(self._data_dir):
             try:
-                is_taken = await self.store.write(partial(self._acknowledge, note=note))
+                is_taken = await self.store.write(partial(self._recorder.acknowledge, note=note))
             except StoreError as error:
                 log.debug("acknowledgements wait: %s", error)
                 return
@@ -213,18 +229,21 @@ class Core:
 
     async def reload_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
         """Go on under these settings, with groups read anew. Nothing that is held or stored is lost."""
-        self._edge_config, self._configured_groups = edge, groups
-        known = self._known_groups()
-        privacy = self._privacy(known)
+        self._settings.change(edge, groups)
+        await self._take_up_edge()
+
+    async def _take_up_edge(self) -> None:
+        known = self._settings.groups()
+        privacy = self._settings.privacy(known)
 
         def change(tx: Transaction) -> None:
-            self.edge.reconfigure(tx, edge, known, privacy)
-            self.privacy = privacy
+            self.edge.reconfigure(tx, self._settings.edge, known, privacy)
+            self._recorder.privacy = privacy
 
         try:
             await self.store.write(change)
         except StoreError as error:
-            self._groups_stamp = (-1, -1)  # tried again within a second
+            self._settings.try_again()
             log.warning("the edge goes on under its old settings: %s", error)
 
     def on_alarm(self, listener: Callable[[Sequence[Change]], None]) -> None:
@@ -250,27 +269,11 @@ class Core:
 
     def edge_warnings(self) -> list[str]:
         """Names of groups that the settings use and nobody has made."""
-        edge = self._edge_config
-        patterns = [one for table in (edge.window, edge.report, edge.rule, edge.privacy) for one in table]
-        used = sorted({name for table in patterns for name in table.nodes})
-        unknown = self._known_groups().unknown(used)
-        return [f"edge: {name} is no group; make it with: lamppost group create" for name in unknown]
-
-    def _known_groups(self) -> Groups:
-        self._groups_stamp = self._group_file.stamp()
-        try:
-            made = self._group_file.read()
-        except GroupError as error:
-            log.error("groups made by command are left out: %s", error)
-            made = {}
-        return Groups(merged(self._configured_groups, made), label_of=self._label_of)
+        return self._settings.warnings()
 
     def _label_of(self, node: str) -> str | None:
         known = self.nodes.by_id.get(node)
         return known.alias if known else None
-
-    def _privacy(self, groups: Groups) -> Privacy:
-        return Privacy(self._edge_config.privacy, groups, key=self._privacy_key, count=self.counters.add)
 
     def reload_nodes(self) -> None:
         """Read the folder of enrolled nodes again."""
@@ -297,16 +300,16 @@ class Core:
 
     def begin(self, tx: Transaction) -> int:
         """Take up what the database says. Returns where its downlink counters start."""
-        self.boots.begin(tx)
+        self._boots.begin(tx)
         self.boot_table.begin(tx)
         begin_ages(tx)
-        self.alarm_budget.begin(tx)
-        self.floors.load(now_s=self.clock.now_s())
+        self._recorder.alarm_budget.begin(tx)
+        self._floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
-        self.roots.begin(tx)
+        self._roots.begin(tx)
         self.notices += tx.set_cities(self.cities)
         try:
-            return self.numbering.begin(tx, self.floors)
+            return self._numbering.begin(tx, self._floors)
         except OSError as error:
             raise StoreFailed(
                 f"floors.json was not written ({error.strerror}); check the disk under data_dir"
@@ -314,90 +317,12 @@ class Core:
 
     def tell_damaged(self, tx: Transaction) -> None:
         """A gap record of what the start found missing in the log."""
-        tell_unreadable(tx, self._put_gap, self.store.vault.damaged, self.cities)
-
-    def _put_accepted(self, tx: Transaction, report: Report) -> bool:
-        """Store what is to go on, let the edge see all of it, store what that causes. Privacy comes before this.
-
-        Returns whether the log holds it: what stays at the gateway is in the edge's counts alone.
-        """
-        permitted = self.trust.permitted(report)
-        if len(permitted.readings) < len(report.readings):
-            self.counters.add("refused_quantities", len(report.readings) - len(permitted.readings))
-        if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
-            self._put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
-            return False
-        report = permitted
-        now_s = self.clock.now_s()
-        outcome = self.edge.add(tx, report, now_s=self.clock.monotonic_s() if report.pending else now_s)
-        if outcome.forward is not None:
-            kept = self.alarm_budget.judged(tx, outcome.forward)
-            self.outbox.put(tx, kept, is_produced=False, now_s=now_s)
-        self._put_all(tx, outcome.produced)
-        return outcome.forward is not None
-
-    def _is_through(self, device: str, quantity: str) -> bool:
-        """Whether `_put_accepted` would do nothing but store such a reading of a device."""
-        is_plain = self.edge.is_through and self.privacy.keeps(device, quantity)
-        return is_plain and self.trust.permits(device, quantity)
-
-    def _put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None:
-        self.outbox.put_singles(tx, singles, assurance, now_s=self.clock.now_s())
-
-    def _tick(self, tx: Transaction) -> int:
-        stamp_s = self.clock.stamp_s()
-        at_s, boot = self.clock.place(stamp_s)
-        made = self.edge.tick(tx, now_s=at_s, clock_boot=boot)
-        self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made])
-        return len(made)
-
-    def _acknowledge(self, tx: Transaction, note: acknowledgement.Acknowledgement) -> bool:
-        stamp_s = self.clock.stamp_s()
-        at_s, boot = self.clock.place(stamp_s)
-        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot)
-        self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made or ()])
-        return made is not None
-
-    def _of_now(self, report: Report, at_s: float, stamp_s: float) -> Report:
-        """The record with what is known of its time, if it is of this moment and not of a window or a reading."""
-        is_now = report.kind != "window" and report.measured_at_s == exact_time_s(at_s)
-        return dated(report, self.clock, stamp_s) if is_now else report
-
-    def _put_all(self, tx: Transaction, reports: Sequence[Report]) -> None:
-        for report in reports:
-            self._put_own(tx, report)
+        tell_unreadable(tx, self._recorder.put_gap, self.store.vault.damaged, self.cities)
 
     def _is_babbling(self, address: int) -> bool:
         """Whether alarms from this short address are events for now."""
-        return self.alarm_budget.is_anybody_over and any(
-            self.alarm_budget.is_over(node.id) for node in self.nodes.candidates(address)
-        )
-
-    def _put_own(self, tx: Transaction, report: Report) -> None:
-        kept = self.alarm_budget.judged(tx, report)
-        self.outbox.put(tx, self.numbering.number(tx, kept), is_produced=True, now_s=self.clock.now_s())
-
-    def _put_undated(self, tx: Transaction, report: Report) -> None:
-        self._put_own(tx, dated(report, self.clock, self.clock.stamp_s()))
-
-    def _put_gap(self, tx: Transaction, gap: gaps.Gap) -> None:
-        self.counters.add(f"gaps_{gap.reason}")
-        self._put_undated(tx, gaps.as_report(gap))
-
-    def _put_readings(
-        self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None
-    ) -> str:
-        report = Report(
-            node="",
-            record_id="",
-            measured_at_s=0.0,
-            readings=tuple(readings),
-            kind=kind,  # type: ignore[arg-type]
-        )
-        stamp_s = self.clock.stamp_s() if measured_at_s is None else measured_at_s
-        numbered = self.numbering.number(tx, dated(report, self.clock, stamp_s, error_s=0.125))
-        self._put_accepted(tx, self.privacy.apply(numbered))
-        return numbered.record_id
+        budget = self._recorder.alarm_budget
+        return budget.is_anybody_over and any(budget.is_over(node.id) for node in self.nodes.candidates(address))
 
 
 class _Housekeeping:
@@ -463,7 +388,6 @@ async def open_core(
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
         core.assemble(
-            data_dir,
             downlink_start,
             edge=edge or EdgeConfig(window_s=window_s),
             groups=groups,

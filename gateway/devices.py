@@ -101,6 +101,11 @@ class Devices:
         stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
 
+    @property
+    def names_of_nodes(self) -> object:
+        """Another object as soon as other nodes are enrolled: then names are to be looked at anew."""
+        return self._nodes.names
+
     def own_name(self, device: str, name: str, assurance: Assurance) -> str:
         """The name below the device of a record that is called so, without a base name. Raises SenmlError."""
         self._check_device(device)

@@ -42,9 +42,15 @@ class Floors:
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
-            elapsed = max(1, int(now_s - RELEASED_AT_S))
+            elapsed = _elapsed(now_s)
             log.error("%s cannot be read (%s); numbering goes on from %d, by the clock", self._path, error, elapsed)
             self.epoch = self.downlink = elapsed
+
+    def begin_again(self, *, epoch: int, downlink: int, now_s: float) -> None:
+        """Go on above what a back-up says, and above what its gateway may have used since. Raises OSError."""
+        self.epoch = max(epoch, _elapsed(now_s))
+        self.downlink = max(downlink + _STEP, _elapsed(now_s))
+        self._save()
 
     def next_epoch(self) -> int:
         """A new epoch for the gateway's own records, on disk when this returns. Raises OSError."""
@@ -60,3 +66,8 @@ class Floors:
 
     def _save(self) -> None:
         write_durably(self._path, json.dumps({"epoch": self.epoch, "downlink": self.downlink}).encode() + b"\n")
+
+
+def _elapsed(now_s: float) -> int:
+    """Seconds since 2026: no gateway began an epoch, or answered a node, every second since then."""
+    return max(1, int(now_s - RELEASED_AT_S))

@@ -141,12 +141,8 @@ class Intake:
 
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
-        self._counters.add("senml_messages")
-        try:
-            taken = await self._store.write(lambda tx: self._devices.take(tx, message), within_s=self._within_s(None))
-        except StoreError as error:
-            return self._not_stored(error)
-        return self._acknowledge(taken)
+        (verdict,) = await self.submit_batch([message])
+        return verdict
 
     async def submit_batch(self, messages: Sequence[Message], *, within_s: float | None = None) -> list[Verdict]:
         """Take messages that came together, in their order. Returns after the commit, one verdict each.
@@ -171,13 +167,11 @@ class Intake:
 
         Raises StoreError: nothing of them is stored, and nothing is to be acknowledged.
         """
-        count = sum(len(one.payloads) if isinstance(one, Burst) else 1 for one in bursts)
+        count = sum([len(one.payloads) if isinstance(one, Burst) else 1 for one in bursts])
         self._counters.add("senml_messages", count)
         try:
             refused = await self._store.write(
-                lambda tx: [self._take_burst(tx, one) for one in bursts],
-                within_s=self._within_s(within_s),
-                weight=count,
+                lambda tx: self._bursts.take(tx, bursts), within_s=self._within_s(within_s), weight=count
             )
         except StoreError as error:
             self._counters.add(_counter_of(error), count)
@@ -186,11 +180,6 @@ class Intake:
             if any(reasons):
                 self._count_refused(burst, reasons)
         return refused
-
-    def _take_burst(self, tx: Transaction, burst: Burst | Message) -> list[str | None]:
-        if isinstance(burst, Burst):
-            return self._bursts.take(tx, burst)
-        return [self._devices.take(tx, burst).reason]
 
     def _count_refused(self, burst: Burst | Message, reasons: Sequence[str | None]) -> None:
         devices = burst.devices if isinstance(burst, Burst) else [burst.device]

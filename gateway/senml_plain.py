@@ -17,6 +17,7 @@ from gateway.senml_units import PRIMARY
 
 Plain = tuple[str, str | None, float | int, float]  # name, primary unit, value, time
 _parse = json.JSONDecoder().raw_decode
+_FEW = 8  # messages: not worth another try together
 _NUMBERS = (int, float)
 _MOST_WHOLE = 1 << 63
 _QUOTES, _QUOTES_OF_UNIT = 8, 4  # around the labels n, v, t and the name; around u and the unit
@@ -33,10 +34,13 @@ def decode_plain(payload: bytes) -> Plain | None:
 
 
 def decode_plains(payloads: Sequence[bytes]) -> list[Plain | None]:
-    """The same of each."""
+    """The same of each. Where not all can be read together, those that can be are."""
     packs = _parsed_together(payloads)
     if packs is None:
-        return [decode_plain(payload) for payload in payloads]
+        if len(payloads) <= _FEW:
+            return [decode_plain(payload) for payload in payloads]
+        middle = len(payloads) // 2
+        return decode_plains(payloads[:middle]) + decode_plains(payloads[middle:])
     return [_plain(pack, payload) for pack, payload in zip(packs, payloads, strict=True)]
 
 

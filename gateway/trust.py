@@ -62,6 +62,11 @@ class Trust:
             self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), note=audit.note)
             self.certificate_devices = self._devices_of_certificate
 
+    @property
+    def has_registry(self) -> bool:
+        """Whether what a device may do can change from one moment to the next."""
+        return self.admission.registry is not None
+
     @classmethod
     def without_registry(cls, clock: ClockTrust) -> Trust:
         """Refuses nobody, and writes nothing down."""

@@ -180,22 +180,26 @@ class Uplinks:
             if epoch >= opened.epoch:
                 self._counters.add("epoch_notices_wrong")
                 continue
-            missing = self._sequences.of(tx, node, epoch).raise_floor(end)
+            sequence = self._sequences.of(tx, node, epoch)
+            reason = gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN
+            reason = gaps.NOT_HELD_HERE if sequence.is_new and _may_roam(opened) else reason
+            missing = sequence.raise_floor(end)
             self._sequences.changed(node, epoch)
-            for gap in gaps.gaps_of(node, epoch, missing, gaps.EPOCH_CLOSED if is_known else gaps.EPOCH_END_UNKNOWN):
+            for gap in gaps.gaps_of(node, epoch, missing, reason):
                 self._put_gap(tx, gap)
         if opened.advances_from is not None:
-            self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch)
+            reason = gaps.NOT_HELD_HERE if _may_roam(opened) else gaps.EPOCH_UNKNOWN
+            self._tell_jumped(tx, node, opened.advances_from + 1, opened.epoch, reason)
 
-    def _tell_jumped(self, tx: Transaction, node: str, first: int, end: int) -> None:
-        """Epochs in [first, end) of which nothing came: nobody knows what they held."""
+    def _tell_jumped(self, tx: Transaction, node: str, first: int, end: int, reason: str) -> None:
+        """Epochs in [first, end) of which nothing came: nobody here knows what they held."""
         if end - first > _MOST_EPOCHS_LOOKED_AT:
             unknown = [(first, end)]
         else:
             unknown = gaps.spans_of(epoch for epoch in range(first, end) if not self._sequences.knows(tx, node, epoch))
         for start, stop in unknown:
             last = stop - 1 if stop - 1 > start else None
-            self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=gaps.EPOCH_UNKNOWN))
+            self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=reason))
 
     def _ack(self, tx: Transaction, opened: Opened, epoch: int) -> Ack:
         sequence = self._sequences.of(tx, opened.node.id, epoch)
@@ -208,6 +212,11 @@ class Uplinks:
             utc_s=utc_s,
         )
         return Ack(reply=self._sessions.reply_to(tx, opened), plaintext=plaintext)
+
+
+def _may_roam(opened: Opened) -> bool:
+    """A node that joins may have been at another gateway, which has what it said there."""
+    return opened.root.id > 0
 
 
 def _epoch_of(body: Body, opened: Opened) -> int:

@@ -37,6 +37,9 @@ COMMANDS = (
     ),
     Command(words=("enrol",), module="provisioning.enrol", about="admit a node: make its keys and its name"),
     Command(words=("provision",), module="provisioning.provision", about="put firmware, keys and settings on a node"),
+    Command(
+        words=("node", "forget"), module="provisioning.forget", about="erase all that a board holds, and read it back"
+    ),
     Command(words=("gateway", "run"), module="gateway.run", about="run the gateway"),
     Command(words=("gateway", "check"), module="gateway.check", about="say what is wrong with a gateway.toml"),
     Command(
@@ -54,6 +57,19 @@ COMMANDS = (
     ),
     Command(
         words=("gateway", "password"), module="gateway.password", about="make a line of the list of who may connect"
+    ),
+    Command(
+        words=("gateway", "backup"), module="gateway.backup.saving", about="write what the gateway knows into a file"
+    ),
+    Command(
+        words=("gateway", "restore"),
+        module="gateway.backup.restoring",
+        about="make a new gateway with the memory of one that was backed up",
+    ),
+    Command(
+        words=("gateway", "forget"),
+        module="gateway.forget",
+        about="overwrite and remove everything the gateway knows, for a box that is sold or scrapped",
     ),
     *(
         Command(words=("outbox", word), module=f"gateway.outbox.tools.{word}", about=about)
@@ -142,6 +158,7 @@ COMMANDS = (
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
 _GROUPS = {
+    "node": "a board on a serial port",
     "gateway": "the box in the street cabinet: run it, check it, look into it",
     "group": "nodes under one name, for windows, rules and policies",
     "alarm": "what the rules of the gateway have found",

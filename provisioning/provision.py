@@ -97,14 +97,14 @@ def provision_port(
         folder = Path(name)  # mode 0700
         _lay_out(folder / "node", files)
         _say(f"copying {len(files)} files")
-        _mpremote(port, "fs", "cp", "-r", *sorted(map(str, (folder / "node").iterdir())), ":", step="copying files")
+        mpremote(port, "fs", "cp", "-r", *sorted(map(str, (folder / "node").iterdir())), ":", step="copying files")
         script = folder / "identity.py"
         script.write_text(_NVS_SCRIPT.format(namespace=_NAMESPACE, values=list(values.items())))
         _say("writing identity and key")
-        answer = _mpremote(port, "run", str(script), step="writing the key")
+        answer = mpremote(port, "run", str(script), step="writing the key")
     if "stored" not in answer:
-        raise ProvisionError(f"{port}: the key was not stored; the board said: {_last_line(answer)}")
-    _mpremote(port, "reset", step="reset")
+        raise ProvisionError(f"{port}: the key was not stored; the board said: {last_line(answer)}")
+    mpremote(port, "reset", step="reset")
 
 
 def bear_port(port: str, *, board: boards.Board, config: Mapping[str, object]) -> bytes:
@@ -117,11 +117,11 @@ def bear_port(port: str, *, board: boards.Board, config: Mapping[str, object]) -
         folder = Path(name)
         _lay_out(folder / "node", files)
         _say(f"copying {len(files)} files")
-        _mpremote(port, "fs", "cp", "-r", *sorted(map(str, (folder / "node").iterdir())), ":", step="copying files")
-        answer = _run_script(port, folder, _BIRTH_SCRIPT.format(namespace=_NAMESPACE), step="making the key pair")
-    words = _last_line(answer).split()
+        mpremote(port, "fs", "cp", "-r", *sorted(map(str, (folder / "node").iterdir())), ":", step="copying files")
+        answer = run_script(port, folder, _BIRTH_SCRIPT.format(namespace=_NAMESPACE), step="making the key pair")
+    words = last_line(answer).split()
     if len(words) != 2 or words[0] != "public":
-        raise ProvisionError(f"{port}: no key pair was made; the board said: {_last_line(answer)}")
+        raise ProvisionError(f"{port}: no key pair was made; the board said: {last_line(answer)}")
     return bytes.fromhex(words[1])
 
 
@@ -134,16 +134,17 @@ def name_port(port: str, made: Enrolment, *, trust: bytes) -> None:
     values = list(nvs_of_born(made, trust=trust).items())
     with tempfile.TemporaryDirectory(prefix="lamppost-") as name:
         script = _NAMES_SCRIPT.format(namespace=_NAMESPACE, values=values)
-        answer = _run_script(port, Path(name), script, step="writing its names")
+        answer = run_script(port, Path(name), script, step="writing its names")
     if "stored" not in answer:
-        raise ProvisionError(f"{port}: the node's names were not stored; the board said: {_last_line(answer)}")
-    _mpremote(port, "reset", step="reset")
+        raise ProvisionError(f"{port}: the node's names were not stored; the board said: {last_line(answer)}")
+    mpremote(port, "reset", step="reset")
 
 
-def _run_script(port: str, folder: Path, text: str, *, step: str) -> str:
+def run_script(port: str, folder: Path, text: str, *, step: str) -> str:
+    """Run this text on the board, by way of a file in `folder`; what it printed. Raises ProvisionError."""
     script = folder / "script.py"
     script.write_text(text)
-    return _mpremote(port, "run", str(script), step=step)
+    return mpremote(port, "run", str(script), step=step)
 
 
 def _lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -153,20 +154,21 @@ def _lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
         place.write_bytes(content)
 
 
-def _mpremote(port: str, *words: str, step: str) -> str:
-    """Run one mpremote command; what it printed."""
+def mpremote(port: str, *words: str, step: str) -> str:
+    """Run one mpremote command; what it printed. Raises ProvisionError."""
     command = [sys.executable, "-m", "mpremote", "connect", port, *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_MPREMOTE_S, check=False)
     except subprocess.TimeoutExpired:
         raise ProvisionError(f"{port}: {step} took over {_MPREMOTE_S} s; reset the board and try again") from None
     if done.returncode:
-        said = _last_line(done.stderr or done.stdout)
+        said = last_line(done.stderr or done.stdout)
         raise ProvisionError(f"{port}: {step} failed: {said}; hold the node's button while it starts, and try again")
     return done.stdout
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """What a board said last: its answer, or its complaint."""
     return (text.strip().splitlines() or ["nothing"])[-1]
 
 

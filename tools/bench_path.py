@@ -129,7 +129,8 @@ async def from_the_wire(core: Core, payloads: list[tuple[str, bytes]], burst: in
         began_s = time.process_time()
         for at in range(0, len(buffers), DEVICES):
             for connection, data in zip(connections, buffers[at : at + DEVICES], strict=False):
-                connection.data_received(data)
+                connection.get_buffer(-1)[: len(data)] = data
+                connection.buffer_updated(len(data))
             while any(connection.unacknowledged for connection in connections):  # noqa: ASYNC110 - the loop is measured
                 await asyncio.sleep(0)
         took_s = time.process_time() - began_s

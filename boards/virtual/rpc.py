@@ -25,6 +25,8 @@ Framing is in drivers/bus/remote.py. All integers big-endian; `pin` is a GPIO nu
     NVS_SET           u8 kind, u8 len, namespace, u8 len, key, bytes   -
     NVS_ERASE         u8 len, namespace, key          -
     NVS_COMMIT        -                               -
+    NVS_PAGE_USED     u8 page                         u8
+    NVS_PAGE_ERASE    u8 page                         -
     PIN_INIT          pin, u8 mode, u8 pull [, level] -
     PIN_GET           pin                             u8 level
     PIN_SET           pin, u8 level                   -
@@ -71,6 +73,8 @@ NVS_GET = 0x20
 NVS_SET = 0x21
 NVS_ERASE = 0x22
 NVS_COMMIT = 0x23
+NVS_PAGE_USED = 0x24
+NVS_PAGE_ERASE = 0x25
 PIN_INIT = 0x30
 PIN_GET = 0x31
 PIN_SET = 0x32

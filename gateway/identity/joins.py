@@ -119,12 +119,17 @@ class Joins:
             return NoJoin(f"join_{error.reason}")
 
     def keep(self, tx: Tables, proof: Proof, *, at_s: float) -> int:
-        """Write the key down. Returns the epoch that the node is to go on in, none that was met before."""
+        """Write the key down. Returns the epoch that the node is to go on in: its own, or one that nobody met before.
+
+        A node that was at another gateway meanwhile gets a new one: heard under the old one again, it would be a copy
+        (gateway/registry/clones.py).
+        """
         session = self._sessions.of(tx, proof.node.id)
         seen = max(proof.node.epoch, session.epoch if session else 0)
         self._roots.propose(tx, proof.node, proof.root, at_s=at_s)
         if proof.epoch >= seen:
-            return proof.epoch
+            was_elsewhere = session is None or session.is_over or proof.epoch > session.epoch
+            return proof.epoch + 1 if was_elsewhere else proof.epoch
         return seen if session is None else seen + _RENEWAL_STEP
 
     def tell(self, proof: Proof, *, epoch: int, utc_s: int | None) -> Answer | NoJoin:

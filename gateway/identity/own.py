@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from drivers.link import p256, p256_base, site
 from drivers.link.edhoc import EdhocError
+from gateway.identity.cose import PublicKey
 from gateway.identity.edhoc import Party, Responder
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,18 @@ class OwnFile:
         except OSError:
             return None
         return status.st_mtime_ns, status.st_ino
+
+
+def public_key_in(data_dir: Path) -> PublicKey | None:
+    """The public half of this gateway's key pair; None if it has none yet. Raises ValueError; it never holds a key."""
+    try:
+        private = p256.scalar(bytes.fromhex(json.loads((data_dir / FILE).read_text())["private_key_hex"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, p256.CurveError):
+        raise ValueError(f"{data_dir / FILE} holds no key; make one: lamppost gateway identity") from None
+    point = p256.compress(p256_base.public(private))
+    return PublicKey.of(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes(point)))
 
 
 def read_own(path: Path) -> Own:

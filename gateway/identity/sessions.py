@@ -96,6 +96,11 @@ class Session:
         self.boot = boot
         self.heard_at_s = heard_at_s
 
+    @property
+    def is_over(self) -> bool:
+        """No counter of it is fresh any more: it came out of a back-up."""
+        return bool(self.highest == _U32_MAX)
+
     def is_fresh(self, counter: int) -> bool:
         below = self.highest - counter
         return below < 0 or (0 < below <= _WINDOW and not self.seen >> (below - 1) & 1)

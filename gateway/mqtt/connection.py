@@ -16,6 +16,7 @@ from gateway.mqtt.errors import ProtocolError
 from gateway.mqtt.packet import V5, Packet, Publish, Publishes
 from gateway.mqtt.stream import MOST_IN_BURST, TOPICS_KEPT, PacketReader
 
+_BUFFER_BYTES = 131_072
 _KNOWN_LENGTH = 64  # counted per message beside its payload: a flood of empty messages costs memory too
 
 
@@ -31,6 +32,11 @@ class Limits:
     max_packet_size: int = 262_144
     max_waiting: int = 1_000
     max_waiting_bytes: int = 4_194_304
+
+
+def new_buffer() -> bytearray:
+    """What one read of a socket may return at most."""
+    return bytearray(_BUFFER_BYTES)
 
 
 class Budget:
@@ -56,9 +62,10 @@ class _Handled:
         return told if isinstance(told, list) else (told,)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Subclasses say what a packet means (`on_packet`), what follows an error, and what follows the end.
 
+    buffer        for what a read of the socket returns; taken out at once, so that connections of a loop share one
     takes_bursts  `on_packet` knows Publishes
     topics_kept   how many topics of its peer it remembers
     """
@@ -69,6 +76,7 @@ class Connection(asyncio.Protocol):
         version: int | None,
         limits: Limits,
         budget: Budget | None = None,
+        buffer: bytearray | None = None,
         takes_bursts: bool = False,
         topics_kept: int = TOPICS_KEPT,
     ) -> None:
@@ -76,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = PacketReader(version=version, max_packet_size=limits.max_packet_size, topics_kept=topics_kept)
         self._takes_bursts = takes_bursts
+        self._buffer = memoryview(new_buffer() if buffer is None else buffer)
         self._limits = limits
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[_Handled] = deque()
@@ -177,14 +186,17 @@ class Connection(asyncio.Protocol):
             future.cancel()
         return futures
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol: a Protocol would have 256 KiB allocated for every read, which costs more than the read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self.heard_at_s = self._loop.time()
-        self._read(data)
+        self._read(bytes(self._buffer[:nbytes]))
 
     def pause_writing(self) -> None:
         self.is_writing_paused = True

@@ -76,6 +76,7 @@ class Host(Protocol):
 
     limits: ListenerLimits
     budget: Budget
+    buffer: bytearray
     takes_bursts: bool
 
     def count(self, name: str) -> None: ...
@@ -94,7 +95,13 @@ class DeviceConnection(Connection):
     """Ends with its socket. Knows who is there once CONNECT was admitted."""
 
     def __init__(self, host: Host) -> None:
-        super().__init__(version=None, limits=host.limits, budget=host.budget, takes_bursts=host.takes_bursts)
+        super().__init__(
+            version=None,
+            limits=host.limits,
+            budget=host.budget,
+            buffer=host.buffer,
+            takes_bursts=host.takes_bursts,
+        )
         self._host = host
         self._deadline_s = self._loop.time() + host.limits.connect_s
         self._keep_alive_s = 0

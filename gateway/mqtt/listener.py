@@ -16,7 +16,7 @@ from gateway.endpoint import Endpoint
 from gateway.errors import GatewayError
 from gateway.mqtt import codes
 from gateway.mqtt.access import Peer
-from gateway.mqtt.connection import Budget
+from gateway.mqtt.connection import Budget, new_buffer
 from gateway.mqtt.device import DeviceConnection, ListenerLimits, Origin
 from gateway.mqtt.encode import encode_publish
 from gateway.mqtt.packet import V5, V311, Connect, Publish, Publishes
@@ -66,6 +66,7 @@ class Listener:
     ) -> None:
         self.limits = limits or ListenerLimits()
         self.budget = Budget(self.limits.max_total_bytes)
+        self.buffer = new_buffer()
         self.on_publish = on_publish
         self.takes_bursts = on_burst is not None
         self._on_burst = on_burst

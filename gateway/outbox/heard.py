@@ -11,6 +11,7 @@ import secrets
 from array import array
 
 _BITS = 18
+_SHIFT, _LAST = 64 - _BITS, (1 << _BITS) - 1
 _MOST = int((1 << _BITS) * 0.7)
 _TABLES = 3
 _U64 = (1 << 64) - 1
@@ -53,19 +54,26 @@ class Heard:
     def __contains__(self, mark: int) -> bool:
         if mark in self._pending:
             return True
-        start = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        start = (mark * self._multiplier & _U64) >> _SHIFT
         for table in self._tables:
             slots, at = table.slots, start
             while found := slots[at]:
                 if found == mark:
                     return True
-                at = (at + 1) & ((1 << _BITS) - 1)
+                at = (at + 1) & _LAST
         return False
 
     def note(self, mark: int) -> bool:
-        """Whether an id is new; then it is noted, as of the commit in the making."""
-        if mark in self:
+        """Whether an id is new; then it is noted, as of the commit in the making. (`in` and `add` in one call.)"""
+        if mark in self._pending:
             return False
+        start = (mark * self._multiplier & _U64) >> _SHIFT
+        for table in self._tables:
+            slots, at = table.slots, start
+            while found := slots[at]:
+                if found == mark:
+                    return False
+                at = (at + 1) & _LAST
         self._pending[mark] = None
         return True
 
@@ -89,12 +97,12 @@ class Heard:
         if newest.count >= _MOST:
             newest = _Table()
             self._tables = [*self._tables[1 - _TABLES :], newest]
-        at = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        at = (mark * self._multiplier & _U64) >> _SHIFT
         slots = newest.slots
         while slots[at]:
             if slots[at] == mark:
                 return
-            at = (at + 1) & ((1 << _BITS) - 1)
+            at = (at + 1) & _LAST
         slots[at] = mark
         newest.count += 1
 

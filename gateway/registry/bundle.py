@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from gateway.errors import GatewayError
 from gateway.identity.cbor import CborError, decode, encode
@@ -22,6 +22,12 @@ from gateway.registry.writer import MOST_ENTRIES, Piece
 
 MAGIC = b"lamppost bundle 1\n"
 LARGEST_ITEM = MOST_ENTRIES * (LONGEST + 16) + 4096
+
+
+class Sink(Protocol):
+    """Where a bundle is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 class BundleError(GatewayError):
@@ -82,18 +88,26 @@ def write_bundle(
     registry: Registry, path: Path, *, since: Mapping[str, int] | None = None, only: str | None = None
 ) -> int:
     """Write a bundle file. Returns how many entries are in it. Raises OSError; then nothing is at `path`."""
-    header = {1: registry.site.anchor.site, 2: registry.me or "", 3: int(time.time())}
-    entries = 0
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
-        file.write(MAGIC)
-        _write_item(file, encode(header))
-        for piece in pieces_for(registry, since or {}, only=only):
-            _write_item(file, encode_piece(piece))
-            entries += len(piece.entries)
+        entries = write_pieces(registry, file, since=since, only=only)
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
+    return entries
+
+
+def write_pieces(
+    registry: Registry, file: Sink, *, since: Mapping[str, int] | None = None, only: str | None = None
+) -> int:
+    """Write the content of a bundle into `file`. Returns how many entries are in it."""
+    header = {1: registry.site.anchor.site, 2: registry.me or "", 3: int(time.time())}
+    entries = 0
+    file.write(MAGIC)
+    _write_item(file, encode(header))
+    for piece in pieces_for(registry, since or {}, only=only):
+        _write_item(file, encode_piece(piece))
+        entries += len(piece.entries)
     return entries
 
 
@@ -139,7 +153,7 @@ def take_pieces(registry: Registry, pieces: Iterable[Piece]) -> Taken:
     return found
 
 
-def _write_item(file: BinaryIO, item: bytes) -> None:
+def _write_item(file: Sink, item: bytes) -> None:
     file.write(len(item).to_bytes(4, "big") + item)
 
 

@@ -197,7 +197,7 @@ class BrokerSubscription:
     def status(self) -> dict[str, object]:
         """What `gateway status` shows."""
         note = "what the broker acknowledged and has not handed over is kept by the broker"
-        return {**self._link.status(), "note": note}
+        return {**self._link.status(), "is_subscribed": self.hears.is_set(), "note": note}
 
     def publish(self, topic: str, payload: bytes) -> int:
         """Publish at the broker, QoS 0. Returns 1, or 0 while we are not there."""

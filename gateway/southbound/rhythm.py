@@ -35,6 +35,8 @@ class Rhythm:
 
     def is_any_waiting(self, devices: Sequence[str]) -> bool:
         """The same of messages that came together, where no device has more than one that waits for nothing."""
+        if len(devices) == 1:
+            return self.is_waiting(devices[0])
         counts = Counter(devices)
         waiting = [device for device in counts if self.is_waiting(device)]
         for device, count in counts.items():

@@ -106,7 +106,7 @@ class Stage:
         self.broker = self._city or parse_endpoint("broker", self._exit.enter_context(Broker()).url)
         self.relay = await self._exit.enter_async_context(Relay(self.broker.port, target_host=self.broker.host))
         self.street = self._exit.enter_context(Street(self.folder / "boards", seed=self._seed))
-        (self._listen_port,) = free_ports(1)
+        (self.listen_port,) = free_ports(1)
         config = self._write_config()
         await asyncio.to_thread(self._provision)
         self.gateway = GatewayProcess(config, self.data_dir, self.folder / "gateway.log", command=self._command)
@@ -128,7 +128,7 @@ class Stage:
                 gateway_id=self._gateway_id,
                 site=SITE,
                 data_dir=self.data_dir,
-                listen_port=self._listen_port,
+                listen_port=self.listen_port,
                 radio=self.street.gateway_radio_path,
                 city_port=self.relay.port,
                 window_s=self._window_s,
@@ -163,7 +163,7 @@ class Stage:
             config |= {
                 "report_s": self._sample_s,
                 "wifi": {"ssid": "street", "password": "a street has one"},
-                "mqtt": {"host": "127.0.0.1", "port": self._listen_port},
+                "mqtt": {"host": "127.0.0.1", "port": self.listen_port},
             }
         return json.dumps({**config, "retry_s": 3, "retry_max_s": 10}).encode()
 

@@ -1,4 +1,8 @@
-"""A street, its gateway under fire, and the count: nothing acknowledged lost, no nonce twice, no id twice."""
+"""A street, its gateway under fire, and the count: nothing acknowledged lost, no nonce twice, no id twice, in order.
+
+Nodes report by LoRa and at the listener; with `broker` two third-party devices publish too, one at the listener and
+one at that broker.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ from lamppost.demo.stage import Stage
 from lamppost.demo.subscriber import subscribe
 from provisioning.enrol import Enrolment, enrol
 from tests.faults import unsynced
+from tests.faults.devices import Devices
+from tests.faults.gateway_child import POINTS
 
 CHILD = (sys.executable, "-m", "tests.faults.gateway_child")
 GATEWAY = "gw-fault"
@@ -30,19 +36,27 @@ GATEWAY = "gw-fault"
 
 @dataclass
 class Count:
-    """What a campaign found. All but the first three must be empty."""
+    """What a campaign found. All but the first four must be empty.
+
+    acknowledged  reports of nodes
+    published     messages of third-party devices that were acknowledged to them
+    out_of_order  ids that came behind one of the same node, class and lane that was stored later
+    """
 
     kills: int = 0
     issued: int = 0
     acknowledged: int = 0
+    published: int = 0
     lost: set[str] = field(default_factory=set)
     acknowledged_and_lost: set[str] = field(default_factory=set)
     duplicates: list[str] = field(default_factory=list)
     repeated_nonces: list[str] = field(default_factory=list)
+    out_of_order: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.acknowledged_and_lost or self.duplicates or self.repeated_nonces)
+        lost = self.lost or self.acknowledged_and_lost
+        return not (lost or self.duplicates or self.repeated_nonces or self.out_of_order)
 
 
 class Campaign:
@@ -56,6 +70,7 @@ class Campaign:
         seed: int,
         mutant: str | None = None,
         bearers: Sequence[str] = ("lora", "mqtt"),
+        broker_port: int | None = None,
     ) -> None:
         self.stage = Stage(
             nodes=nodes,
@@ -73,6 +88,8 @@ class Campaign:
         self._mutant = ("--mutant", mutant) if mutant else ()
         self._notes = folder / "notes"
         self.frames = folder / "frames.jsonl"
+        self._stored = folder / "stored.jsonl"
+        self._broker_port = broker_port
         self._yesterday: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Campaign:
@@ -83,16 +100,44 @@ class Campaign:
         )
         await self._subscription.__aenter__()
         await self.stage.gateway.stop()
+        self.devices = await self._start_devices()
         await self.stage.power_on()
         return self
 
+    async def _start_devices(self) -> Devices:
+        """Publishers at the listener and at the broker, which the gateway has subscribed at before they begin."""
+        if self._broker_port is None:
+            return Devices({})
+        config = self.stage.folder / "gateway.toml"
+        table = "[southbound.mqtt]\n"
+        config.write_text(
+            config.read_text().replace(table, f'{table}broker = "mqtt://127.0.0.1:{self._broker_port}"\n')
+        )
+        await self.start_gateway()
+        async with asyncio.timeout(20):
+            while not self.stage.gateway.status()["parts"]["southbound.broker"]["is_subscribed"]:
+                await asyncio.sleep(0.05)
+        await self.stage.gateway.stop()
+        return Devices({"meter": self.stage.listen_port, "pump": self._broker_port})
+
     async def __aexit__(self, *exc: object) -> None:
+        await asyncio.to_thread(self.devices.stop)
         await self._subscription.__aexit__(None, None, None)
         await self.stage.__aexit__(*exc)
 
     async def start_gateway(self, *extra: str) -> None:
-        watched = ("--notes", str(self._notes), "--frames", str(self.frames), *self._mutant)
-        await self.stage.gateway.start(extra=(*watched, *extra))
+        watched = ("--notes", str(self._notes), "--frames", str(self.frames), "--stored", str(self._stored))
+        await self.stage.gateway.start(extra=(*watched, *self._mutant, *extra))
+
+    async def kill_often(self, kills: int) -> None:
+        """`kills` deaths: at each boundary in turn, every third at a random moment."""
+        for index in range(kills):
+            point = POINTS[index % len(POINTS)]
+            spec = None if index % 3 == 2 else f"{point}:{self.chance.randint(1, 6)}"
+            if point.startswith(("commit", "ack")):
+                self.stage.silence_city()  # then only the disk has what is acknowledged
+            await self.kill_gateway(spec)
+            self.stage.wake_city()
 
     async def kill_gateway(self, point: str | None, *, within_s: float = 6.0) -> None:
         """Run the gateway until it dies at `point` ("commit.before:3") or at any moment; lose what was not synced."""
@@ -158,7 +203,8 @@ class Campaign:
         return self.count
 
     async def _quiet(self, within_s: float) -> Issued:
-        """Let the nodes measure no more but once, and wait until the city has all of it."""
+        """Let nodes measure no more but once, devices publish no more, and wait until the city has all of it."""
+        await asyncio.to_thread(self.devices.stop)
         for node in self.stage.boards():
             await self.stage.slow_down(node, sample_s=3600)
         with contextlib.suppress(TimeoutError):
@@ -175,24 +221,45 @@ class Campaign:
             "reports wait" in board.console().rsplit("opens the REPL", 1)[-1] for board in self.stage.boards().values()
         )
         issued = await self.stage.issued()
-        return booted and not any(self._missing(node, issued) for node in issued)
+        missing = any(self._missing(node, issued) for node in issued) or self.devices.missing(self.arrivals)
+        return booted and not missing
 
     def _missing(self, node: str, issued: Issued) -> set[str]:
         return issued_ids({node: issued.get(node, {})}) - self.arrivals.node_ids()
 
     def _judge(self, issued: Issued) -> None:
         measured, delivered = issued_ids(issued), self.arrivals.node_ids()
+        missing = self.devices.missing(self.arrivals)
         found = read_frames(self.frames, self.enrolments)
         self.count.issued = len(measured)
         self.count.acknowledged = len(found.acknowledged)
+        self.count.published = self.devices.acknowledged
         self.count.lost = measured - delivered
-        self.count.acknowledged_and_lost = found.acknowledged - delivered
+        self.count.acknowledged_and_lost = (found.acknowledged - delivered) | missing
         self.count.duplicates = sorted({*self.arrivals.duplicates, *found.two_contents})
         self.count.repeated_nonces = found.repeated
+        self.count.out_of_order = out_of_order(self.arrivals, self._stored)
 
 
 def _take(arrivals: Arrivals, payload: bytes, properties: list[tuple[str, str]]) -> None:
     arrivals.add(payload, properties)
+
+
+def out_of_order(arrivals: Arrivals, stored: Path) -> list[str]:
+    """Ids that first came behind one of the same node, class and lane that was stored after them."""
+    place: dict[str, tuple[int, str]] = {}  # by id: when it was stored, and its class; the last note is the true one
+    for index, line in enumerate(stored.read_text().splitlines()):
+        record_id, stream = json.loads(line)
+        place[record_id] = (index, stream)
+    latest: dict[tuple[str, str, str], int] = {}
+    wrong = []
+    for record in arrivals.records.values():
+        index, stream = place[record.record_id]
+        line_of = (record.node, stream, record.lane)
+        if index < latest.get(line_of, -1):
+            wrong.append(record.record_id)
+        latest[line_of] = max(index, latest.get(line_of, -1))
+    return wrong
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """Runs the shipped gateway as a child process that dies at a chosen boundary. Started by tests/faults/gateway.py.
 
-    python -m tests.faults.gateway_child --config F [--notes DIR] [--kill POINT:N] [--frames FILE] [--mutant NAME]
+    python -m tests.faults.gateway_child --config F [--notes DIR] [--kill POINT:N] [--frames FILE] [--stored FILE]
+        [--mutant NAME]
 
 It wraps functions from outside: what is tested is the code that ships. Every uplink and every answer that the gateway
-hands out is noted in --frames before it leaves, so that the test knows what was acknowledged when the process is gone.
+hands out is noted in --frames before it leaves, so that the test knows what was acknowledged when the process is gone;
+every record that is put into the outbox is noted in --stored, so that it knows the order of storing.
 A mutant is the shipped code with one promise taken out; a campaign that does not notice it proves nothing.
 """
 
@@ -91,6 +93,21 @@ def _note(frames: Path, uplink: Any, verdict: Any) -> None:
         file.write(line.encode() + b"\n")
 
 
+def wrap_outbox(stored: Path) -> None:
+    """Note each record and its class. What is noted and not committed is put, and noted, again."""
+    from gateway.outbox import Outbox
+    from gateway.reading import stream_of
+
+    put = Outbox.put
+
+    def wrapped(self: Outbox, tx: Any, report: Any, **options: Any) -> None:
+        put(self, tx, report, **options)
+        with stored.open("ab", buffering=0) as file:
+            file.write(json.dumps([report.record_id, stream_of(report.kind)]).encode() + b"\n")
+
+    Outbox.put = wrapped  # type: ignore[method-assign]
+
+
 def wrap_city(kill: Killer) -> None:
     from gateway.city.mqtt import MqttCity
     from gateway.outbox import Outbox
@@ -156,6 +173,7 @@ def main() -> int:
     parser.add_argument("--notes", type=Path)
     parser.add_argument("--kill")
     parser.add_argument("--frames", type=Path)
+    parser.add_argument("--stored", type=Path)
     parser.add_argument("--mutant", choices=MUTANTS)
     args = parser.parse_args()
     if args.notes:
@@ -166,6 +184,8 @@ def main() -> int:
     wrap_store(kill)
     wrap_intake(kill, args.frames)
     wrap_city(kill)
+    if args.stored:
+        wrap_outbox(args.stored)
 
     from lamppost.cli import main as lamppost
 

@@ -1,15 +1,11 @@
 """Third-party devices publish at the listener while the gateway dies: what it acknowledged reaches the city."""
 
 import asyncio
-import json
 import random
-import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import paho.mqtt.client as paho
 import pytest
 
 from gateway.endpoint import parse_endpoint
@@ -20,6 +16,7 @@ from lamppost.demo.gateway_process import GatewayProcess
 from lamppost.demo.subscriber import subscribe
 from tests.faults import unsynced
 from tests.faults.campaign import CHILD
+from tests.faults.devices import Publish, publish_with_mosquitto, publish_with_paho
 from tests.faults.gateway_child import POINTS
 
 _TOML = """\
@@ -40,43 +37,6 @@ topic = "city/{{site}}/{{node}}/senml"
 [edge]
 window_s = 0
 """
-
-Publish = Callable[[int, list[int], threading.Event], None]
-
-
-def senml(value: int) -> bytes:
-    return json.dumps([{"n": "count", "u": "/", "v": value, "t": 1_800_000_000 + value}]).encode()
-
-
-def publish_with_paho(port: int, acknowledged: list[int], stop: threading.Event) -> None:
-    """Publish numbers one after the other; a number counts once its PUBACK is there."""
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="meter", protocol=paho.MQTTv311)
-    value_of: dict[int, int] = {}
-    client.on_publish = lambda _c, _u, mid, _r, _p: acknowledged.append(value_of[mid]) if mid in value_of else None
-    client.reconnect_delay_set(min_delay=1, max_delay=1)
-    client.connect_async("127.0.0.1", port)
-    client.loop_start()
-    value = 0
-    while not stop.wait(0.01):
-        if client.is_connected() and value - len(acknowledged) < 15:
-            value_of[client.publish("up/meter/senml", senml(value), qos=1).mid] = value
-            value += 1
-    client.disconnect()
-    client.loop_stop()
-
-
-def publish_with_mosquitto(port: int, acknowledged: list[int], stop: threading.Event) -> None:
-    """One mosquitto_pub per number; it ends with 0 only after the PUBACK."""
-    value = 1_000_000
-    while not stop.is_set():
-        topic = ("-t", "up/pump/senml", "-q", "1", "-i", "pump")
-        command = ("mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), *topic, "-m", senml(value).decode())
-        done = subprocess.run(command, capture_output=True, timeout=30, check=False)
-        if done.returncode == 0:
-            acknowledged.append(value)
-        else:
-            time.sleep(0.02)  # nobody listens while the gateway is down
-        value += 1
 
 
 async def fight(

@@ -93,8 +93,9 @@ class Bearer:
 class JoiningNode:
     """A node with a key pair of its own."""
 
-    def __init__(self, trust: site.Trust) -> None:
-        self.keys = KeyPair()
+    def __init__(self, trust: site.Trust, *, keys: KeyPair | None = None) -> None:
+        """keys: another node's, for a copy of it."""
+        self.keys = keys or KeyPair()
         self.trust = trust
         self.kept: list[bytes] = []
         self.enrolment: Enrolment | None = None

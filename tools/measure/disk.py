@@ -23,7 +23,7 @@ class LoopDisk:
     kind = "ext4"
 
     def __init__(self, folder: Path, *, size_bytes: int) -> None:
-        self._image = folder / "disk.img"
+        self.image = folder / "disk.img"
         self.path = folder / "disk"
         self._size_bytes = size_bytes
         self._device = ""
@@ -32,10 +32,10 @@ class LoopDisk:
         if os.geteuid():
             raise DiskError("a loop device needs root")
         self.path.mkdir(parents=True)
-        with self._image.open("wb") as image:
+        with self.image.open("wb") as image:
             image.truncate(self._size_bytes)
-        _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self._image))
-        self._device = _run("losetup", "--find", "--show", str(self._image))
+        _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
+        self._device = _run("losetup", "--find", "--show", str(self.image))
         try:
             _run("mount", "-t", "ext4", self._device, str(self.path))
         except DiskError:
@@ -48,7 +48,7 @@ class LoopDisk:
             _run("umount", str(self.path))
         with contextlib.suppress(DiskError):
             _run("losetup", "--detach", self._device)
-        self._image.unlink(missing_ok=True)
+        self.image.unlink(missing_ok=True)
 
     def written_bytes(self) -> int:
         """What the file system has sent to the device so far, its journal included. Source: block/stat.rst, field 7."""

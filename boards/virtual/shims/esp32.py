@@ -1,4 +1,4 @@
-"""esp32: NVS, and what wakes the board from deep sleep."""
+"""esp32: NVS, the partitions, and what wakes the board from deep sleep."""
 
 import struct
 
@@ -13,6 +13,9 @@ _NVS_GET = const(0x20)
 _NVS_SET = const(0x21)
 _NVS_ERASE = const(0x22)
 _NVS_COMMIT = const(0x23)
+_NVS_PAGE_USED = const(0x24)
+_NVS_PAGE_ERASE = const(0x25)
+_NVS_PAGES = const(6)
 _I32 = const(0x14)
 _BLOB = const(0x42)
 _INVALID_LENGTH = const(-0x110C)
@@ -79,3 +82,35 @@ class NVS:
 
 def _counted(text):
     return bytes([len(text)]) + text.encode()
+
+
+class Partition:
+    """`find`, and the NVS partition as a block device: what a page holds is not shown, but whether it is erased."""
+
+    TYPE_APP = 0
+    TYPE_DATA = 1
+
+    @staticmethod
+    def find(type=TYPE_APP, subtype=0xFF, label=None, block_size=4096):
+        from flashbdev import bdev
+
+        both = (Partition(), bdev) if type == Partition.TYPE_DATA else ()
+        return [one for one in both if label in (None, one.info()[4]) and subtype in (0xFF, one.info()[1])]
+
+    def info(self):
+        """(type, subtype, address, size, label, encrypted)"""
+        return (1, 2, 0x9000, _NVS_PAGES * 4096, "nvs", False)
+
+    def readblocks(self, block, buf, offset=0):
+        value = 0 if LINK.ask(_NVS_PAGE_USED, bytes([block]))[0] else 0xFF
+        for at in range(len(buf)):
+            buf[at] = value
+
+    def ioctl(self, operation, argument):
+        if operation == 4:
+            return _NVS_PAGES
+        if operation == 5:
+            return 4096
+        if operation == 6:
+            LINK.ask(_NVS_PAGE_ERASE, bytes([argument]))
+        return 0

@@ -110,13 +110,10 @@ async def test_a_join_outlives_a_restart_before_its_first_frame(data_dir, site) 
         talk = speaker(enrolment, joined)
         first = talk.report()
         assert [(await hear(core, first)).reason for _ in range(2)] == [None, "replayed"]
-        replays = [(await hear(core, frame)).reason for frame in bearer.frames]
-        assert replays == [
-            None,
-            "wrong_direction",
-            "join_unknown_connection",
-            "wrong_direction",
-        ]  # message_1 is anybody's
+        one, two, three, four = [(await hear(core, frame)).reason for frame in bearer.frames]
+        assert (one, two, four) == (None, "wrong_direction", "wrong_direction")  # message_1 is anybody's
+        assert three is not None  # one in 48 meets the connection that message_1 has just opened, and does not fit
+        assert three.startswith("join_")
         assert (await hear(core, talk.report())).accepted
 
 
@@ -151,7 +148,7 @@ async def test_a_node_that_lost_its_numbers_gets_an_epoch_that_nobody_met(data_d
         first = await node.join(Bearer(core))
         await hear(core, speaker(enrolment, replace_epoch(first, 7)).report())
         epochs = [(await node.join(Bearer(core), epoch=epoch)).epoch for epoch in (0, 3, 7, 9)]
-        assert epochs == [23, 23, 7, 9]
+        assert epochs == [23, 23, 7, 10]  # 9: it was at another gateway meanwhile
 
 
 def replace_epoch(joined: Joined, epoch: int) -> Joined:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,7 +17,7 @@ from gateway.registry import statement as st
 from gateway.registry.statement import Draft
 from gateway.trust import Trust
 from provisioning.enrol import Enrolment
-from tests.gateway.cores import hear, running_core
+from tests.gateway.cores import NOW_S, hear, running_core
 from tests.gateway.joining import Bearer, JoiningNode, Site
 from tests.gateway.registry.sites import about, carry, town
 from tests.gateway.sealed_node import SealedNode
@@ -53,6 +54,51 @@ async def test_a_node_of_the_registry_joins_reports_and_is_refused_once_revoked(
             late = Bearer(core)
             assert await node.join(late) is None
             assert "join_revoked" in late.reasons
+
+
+async def test_a_node_that_moves_and_comes_back_is_no_clone_and_a_copy_of_it_is(tmp_path: Path) -> None:
+    site, now_s, counted = Site(), [NOW_S], list[str]()
+    node = JoiningNode(site.trust())
+    async with AsyncExitStack() as stack:
+        city = stack.enter_context(town(tmp_path))
+        city.say(enrolment_of(node))
+        gateways = []
+        for name in ("gw-1", "gw-2"):
+            site.endorse(tmp_path / name)
+            registry = city.add_gateway(name)
+            registry.now_s = lambda: now_s[0]
+            trust = Trust(registry, AuditLog(tmp_path / name / "audit", actor=name), ClockTrust())
+            trust.count = counted.append
+            gateways.append((await stack.enter_async_context(running_core(tmp_path / name, trust=trust)), trust))
+
+        async def speak(at: int, speaker: SealedNode) -> None:
+            """The node is heard here, ten minutes later; what both wrote down meets."""
+            now_s[0] += 600
+            core, trust = gateways[at]
+            assert (await hear(core, speaker.report(), at_s=now_s[0])).accepted
+            assert trust.keeper is not None
+            trust.keeper._work()
+            carry(city.gateways["gw-1"], city.gateways["gw-2"])
+            carry(city.gateways["gw-2"], city.gateways["gw-1"])
+
+        epochs, epoch = [], 0
+        for at in (0, 1, 0, 1):
+            bearer = Bearer(gateways[at][0])
+            joined = await node.join(bearer, epoch=epoch) or await node.join(bearer, epoch=epoch)
+            assert joined is not None
+            epoch = joined.epoch
+            epochs.append(epoch)
+            speaker = speaking(node, enrolment_of(node).subject, joined)
+            await speak(at, speaker)
+        assert epochs == [1, 2, 3, 4]
+        assert "clone_alarms" not in counted
+        copy = JoiningNode(site.trust(), keys=node.keys)
+        bearer = Bearer(gateways[0][0])
+        thief = await copy.join(bearer, epoch=1) or await copy.join(bearer, epoch=1)
+        assert thief is not None  # it has the key; that it is there twice shows once the node itself speaks again
+        await speak(0, speaking(node, enrolment_of(node).subject, thief))
+        await speak(1, speaker)
+        assert "clone_alarms" in counted
 
 
 def speaking(node: JoiningNode, subject: str, joined: Joined) -> SealedNode:

@@ -68,8 +68,8 @@ class Town:
     def folder_of(self, name: str) -> Path:
         return self.folder / self.site / name
 
-    def open(self, name: str) -> Registry:
-        folder = self.folder_of(name)
+    def open(self, name: str, folder: Path | None = None) -> Registry:
+        folder = folder or self.folder_of(name)
         if not opening.exists(folder):
             folder.mkdir(parents=True)
             make_key(folder / HOLDER_KEY)
@@ -80,8 +80,9 @@ class Town:
         """The authority says this."""
         self.authority.append(drafts, self.key)
 
-    def add_gateway(self, name: str) -> Registry:
-        made = self.gateways[name] = self.open(name)
+    def add_gateway(self, name: str, folder: Path | None = None) -> Registry:
+        """folder: where its registry is to be, if it is that of a whole gateway."""
+        made = self.gateways[name] = self.open(name, folder)
         fields = {"key": made.holder.public.cose_key(), "from": 0}
         self.say(about(st.GATEWAY, f"{self.site}/{name}", **fields))
         carry(self.authority, made)
