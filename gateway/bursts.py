@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
@@ -21,7 +22,8 @@ from gateway.reading import Assurance, Single
 from gateway.senml_decode import SenmlError
 from gateway.senml_plain import Plain, decode_plains
 
-Key = tuple[str, str, str | None, type]  # device, name as it says it, unit, type of the value
+Key = tuple[str, str, str | None, type, Assurance]  # device, name as it says it, unit, type of the value
+_FIRST_U64 = struct.Struct("<Q8x")
 _WAYS_KEPT = 16_384
 
 
@@ -76,7 +78,7 @@ class Bursts:
         self._devices = devices
         self._recording = recording
         self._counters = counters
-        self._ways: dict[tuple[Key, Assurance], _Way | None] = {}
+        self._ways: dict[Key, _Way | Literal[False]] = {}  # False: there is none
         self._state: tuple[object, ...] = ()  # of what these hang on
 
     def take(self, tx: Transaction, bursts: Sequence[Burst | Message]) -> list[list[str | None]]:
@@ -102,20 +104,22 @@ class Bursts:
     ) -> list[str | None]:
         """One burst. `new`: records of its assurance that are still to be stored."""
         refused: list[str | None] = [None] * len(burst.payloads)
-        note, ways, assurance = tx.state.heard.note, self._ways, burst.assurance
+        note, first_u64, ways, assurance = tx.state.heard.note, _FIRST_U64.unpack, self._ways, burst.assurance
         for at, (device, plain) in enumerate(zip(burst.devices, plains)):  # noqa: B905  strict would take one too many
-            way = None
+            way: _Way | Literal[False] | None = False
             if plain is not None:
                 name, unit, value, time_s = plain
-                key = (device, name, unit, value.__class__), assurance
-                way = ways[key] if key in ways else self._find_way(tx, key)
-            if way is None:
+                key = device, name, unit, value.__class__, assurance
+                way = ways.get(key)
+                if way is None:
+                    way = self._find_way(tx, key)
+            if not way:
                 self._put(tx, new, assurance)
                 refused[at] = self._devices.take(tx, burst.message(at)).reason
                 continue
             quantity, head, salt = way
             digest = sha256(f'{head}{value!r}", null, {time_s!r}]]'.encode()).digest()[:16]
-            if note((salt ^ int.from_bytes(digest[:8], "little")) or 1):
+            if note((salt ^ first_u64(digest)[0]) or 1):
                 new.append((device, quantity, unit, value, time_s, digest))
             else:
                 self._counters.add("senml_repeated")
@@ -134,10 +138,10 @@ class Bursts:
             self._ways.clear()
             self._state = state
 
-    def _find_way(self, tx: Transaction, key: tuple[Key, Assurance]) -> _Way | None:
-        """None if there is none for these: then the long way says why, or does what is to be done."""
-        (device, name, unit, kind), assurance = key
-        way = None
+    def _find_way(self, tx: Transaction, key: Key) -> _Way | Literal[False]:
+        """False if there is none for these: then the long way says why, or does what is to be done."""
+        device, name, unit, kind, assurance = key
+        way: _Way | Literal[False] = False
         with contextlib.suppress(SenmlError):
             quantity = self._devices.own_name(device, name, assurance)
             if self._recording.is_through(device, quantity):

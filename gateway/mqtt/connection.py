@@ -160,8 +160,7 @@ class Connection(asyncio.BufferedProtocol):
     def take_burst(self, burst: Publishes, work: "asyncio.Future[list[int | None]]") -> None:
         """Handle messages that came together; `work` gives the code of each."""
         count = len(burst.payloads)
-        size = sum(map(len, burst.payloads)) + _KNOWN_LENGTH * count
-        self._wait_for(_Handled(burst.packet_ids, count, size, work))
+        self._wait_for(_Handled(burst.packet_ids, count, burst.size + _KNOWN_LENGTH * count, work))
 
     def _wait_for(self, handled: _Handled) -> None:
         self._waiting.append(handled)
@@ -215,9 +214,25 @@ class Connection(asyncio.BufferedProtocol):
             self._reader.keep(data)
             self._pause_reading()
             return
+        self._reader.together = self._room()
+        burst = self._reader.begin(data)
+        if burst is not None:
+            self.on_packet(burst)
+            data = data[burst.size :]
+            if not data:
+                return
+            if self._must_wait():
+                self._reader.keep(data)
+                self._pause_reading()
+                return
+            self._reader.together = self._room()
+        self._read_each(data)
+        if self._must_wait():
+            self._pause_reading()
+
+    def _read_each(self, data: bytes) -> None:
         packets = self._reader.feed(data)
         try:
-            self._reader.together = self._room()
             for packet in packets:
                 self.on_packet(packet)
                 if self._must_wait():
@@ -227,8 +242,6 @@ class Connection(asyncio.BufferedProtocol):
             self.on_error(error)
         finally:
             packets.close()
-        if self._must_wait():
-            self._pause_reading()
 
     def _room(self) -> int:
         """How many messages more may be handled at this time, if none is larger than those of a burst."""
@@ -238,13 +251,15 @@ class Connection(asyncio.BufferedProtocol):
         return min(self._limits.max_waiting - self._waiting_count, left // (MOST_IN_BURST + _KNOWN_LENGTH)) + 1
 
     def _must_wait(self) -> bool:
+        limits = self._limits
         return (
-            self._is_held
+            self._waiting_count > limits.max_waiting
+            or self._waiting_bytes > limits.max_waiting_bytes
+            or self._is_held
             or self.is_writing_paused
-            or self._waiting_count > self._limits.max_waiting
-            or self._waiting_bytes > self._limits.max_waiting_bytes
             or (self._budget.used > self._budget.most and bool(self._waiting))
-            or not self.is_open
+            or self._transport is None
+            or self._transport.is_closing()
         )
 
     def _pause_reading(self) -> None:

@@ -61,9 +61,9 @@ class PacketReader:
             while size - at >= 2:
                 header = data[at]
                 if header == _PUBLISH and self.together > 1:
-                    burst, end = self._burst(data, at)
-                    if burst.payloads:
-                        at = end
+                    burst = self._burst(data, at)
+                    if burst is not None:
+                        at += burst.size
                         yield burst
                         continue
                 length = data[at + 1]
@@ -90,11 +90,21 @@ class PacketReader:
         finally:
             self._rest = bytearray(data[at:])
 
-    def _burst(self, data: bytes, at: int) -> tuple[Publishes, int]:
-        """The short PUBLISHes at `at` that have nothing unusual; perhaps none. Returns the position behind them."""
-        burst = Publishes([], [], [])
-        topics, payloads, packet_ids = burst.topics, burst.payloads, burst.packet_ids
-        size, most, head, topic = len(data), self.together, b"\0", ""
+    def begin(self, data: bytes) -> Publishes | None:
+        """The messages that `data` begins with, if they may come together; `feed` what is behind them.
+
+        Spares setting up `feed` where it would yield this alone, as it mostly would.
+        """
+        if self._rest or self.version is None or self.together < 2 or not data or data[0] != _PUBLISH:
+            return None
+        return self._burst(data, 0)
+
+    def _burst(self, data: bytes, began: int) -> Publishes | None:
+        """The short PUBLISHes from `began` on that have nothing unusual."""
+        topics: list[str] = []
+        payloads: list[bytes] = []
+        packet_ids: list[bytes] = []
+        size, most, head, topic, at = len(data), self.together, b"\0", "", began
         above_id = 3 if self.version == V5 else 2  # MQTT 5 has the length of its properties here, which must be 0
         while len(payloads) < most:
             if not data.startswith(head, at):  # not the topic and length of the one before
@@ -111,7 +121,7 @@ class PacketReader:
             payloads.append(data[after + above_id : end])
             packet_ids.append(packet_id)
             at = end
-        return burst, at
+        return Publishes(topics, payloads, packet_ids, at - began) if payloads else None
 
     def _head(self, data: bytes, at: int) -> tuple[bytes, str, int] | None:
         """A PUBLISH from its first byte to the end of its topic, the topic, the length of the packet; None if it is

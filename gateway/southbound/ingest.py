@@ -94,21 +94,27 @@ class Ingest:
 
     def take_burst(self, burst: Publishes, peer: Peer) -> "asyncio.Future[list[int | None]]":
         """The same of messages that came together: the code of each."""
-        devices = [self._device_of(topic) for topic in burst.topics]
-        speakers = set(devices)
-        if None in speakers or not peer.is_private or not all(peer.may_speak_for(one) for one in speakers if one):
+        devices = self._devices_of(burst.topics)
+        if devices is None or not peer.is_private or not all(map(peer.may_speak_for, set(devices))):
             return asyncio.ensure_future(self._take_each(burst, peer))
-        names = cast(list[str], devices)
         done: asyncio.Future[list[int | None]] = asyncio.get_running_loop().create_future()
-        if self._rhythm.is_any_waiting(names):
+        if self._rhythm.is_any_waiting(devices):
             self._is_awaited = True
-        self._add(_Many(self._burst(names, burst.payloads, peer), names, done))
+        self._add(_Many(self._burst(devices, burst.payloads, peer), devices, done))
         return done
 
     async def _take_each(self, burst: Publishes, peer: Peer) -> list[int | None]:
         messages = zip(burst.topics, burst.payloads, burst.packet_ids, strict=True)
         packets = [Publish(topic, data, 1, packet_id=int.from_bytes(one, "big")) for topic, data, one in messages]
         return list(await asyncio.gather(*[self.take(packet, peer) for packet in packets]))
+
+    def _devices_of(self, topics: Sequence[str]) -> list[str] | None:
+        """The device of each topic; None if one of them carries something else."""
+        first = self._device_of(topics[0])
+        if topics.count(topics[0]) == len(topics):
+            return None if first is None else [first] * len(topics)
+        found = [self._device_of(topic) for topic in topics]
+        return None if None in found else cast(list[str], found)
 
     def _device_of(self, topic: str) -> str | None:
         """Whose SenML a topic carries; None if it is no such topic."""

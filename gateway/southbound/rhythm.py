@@ -35,14 +35,23 @@ class Rhythm:
 
     def is_any_waiting(self, devices: Sequence[str]) -> bool:
         """The same of messages that came together, where no device has more than one that waits for nothing."""
+        first = devices[0]
         if len(devices) == 1:
-            return self.is_waiting(devices[0])
+            return self.is_waiting(first)
+        if devices.count(first) == len(devices):  # over its own connection
+            self._is_talking(first)
+            return False
         counts = Counter(devices)
-        waiting = [device for device in counts if self.is_waiting(device)]
         for device, count in counts.items():
-            if count > 1 and device in self._answered:
-                self._answered[device] = (float("-inf"), 0)
-        return any(counts[device] == 1 for device in waiting)
+            if count > 1:
+                self._is_talking(device)
+        waiting = [self.is_waiting(device) for device, count in counts.items() if count == 1]
+        return any(waiting)
+
+    def _is_talking(self, device: str) -> None:
+        """It says more than one thing at a time."""
+        if device in self._answered:
+            self._answered[device] = (float("-inf"), 0)
 
     def answered(self, device: str) -> None:
         """Its message was answered."""
