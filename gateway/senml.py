@@ -18,13 +18,15 @@ from typing import Any, Literal
 import cbor2
 
 from gateway.errors import GatewayError
-from gateway.reading import Reading, Report, Value
+from gateway.reading import Reading, Report, Single, Value, record_id_of
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
 Content = Literal["json", "cbor"]
 _ID_BYTES = 5 + len("record-id")  # what MQTT adds to the value of a user property: identifier, two lengths, name
 _N_BYTES = 5 + len("record-n")
+_SINGLE_MORE_BYTES = _ID_BYTES + _N_BYTES + 4
+_ONE_RECORD = ("record-n", "1")
 _REST_BYTES = 96  # content type, assurance, lane and the fixed parts of a message, rounded up
 _ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 
@@ -122,6 +124,34 @@ class PackWriter:
         self.size_bytes += size
         self._properties.append(("record-id", report.record_id))
         self._properties.append(("record-n", str(len(written))))
+        return True
+
+    def add_single(self, single: Single) -> bool | None:
+        """The same of a record in its shortest form, behind others of its node; None if that has to be asked of `add`.
+
+        What most records of a pack are, without an object for each step.
+        """
+        node, quantity, unit, value, at_s, digest = single
+        offset_s = at_s - self._time_s
+        if node != self._name or self._content != "json" or self._time_s + offset_s != at_s or not self._records:
+            return None
+        number = repr(value)
+        if number[-2:] == ".0":
+            number = number[:-2]
+        elif number[-1] in "nf":
+            return None
+        text = (
+            f'{{{_json_head(quantity, unit)},"v":{number},"t":{_number(offset_s)}}}'
+            if offset_s
+            else (f'{{{_json_head(quantity, unit)},"v":{number}}}')
+        )
+        record_id = record_id_of(node, digest)
+        size = len(record_id) + len(text) + _SINGLE_MORE_BYTES
+        if self.size_bytes + size > self._most_bytes:
+            return False
+        self.size_bytes += size
+        self._records.append(text)  # type: ignore[arg-type]
+        self._properties += (("record-id", record_id), _ONE_RECORD)
         return True
 
     def pack(self) -> Pack:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import get_args
 
 from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value
@@ -43,8 +44,11 @@ _NO_UNIT = 0xFFFF
 _NONE, _REAL, _WHOLE, _TRUE, _FALSE, _STRING, _BYTES, _HUGE = range(8)
 _HAS_TOTAL, _HAS_TIME = 0x08, 0x10
 _HASH_BYTES = 16
+_SINGLE_HEAD = struct.Struct("<HIBBdH16sHHB")
 _SINGLE_REAL = struct.Struct("<HIBBdH16sHHBd")
 _SINGLE_WHOLE = struct.Struct("<HIBBdH16sHHBq")
+SINGLE_BYTES = _SINGLE_REAL.size
+_ASSURANCE_BITS = 0x0C  # with a good time, whose code is 0
 _TELEMETRY = _KIND_CODES["telemetry"]
 MOST_MS = 0xFFFFFFFF
 
@@ -117,6 +121,16 @@ def encode_single(single: Single, names: Names, stored_ms: int, flags: int) -> b
         quantity_at = names.place(quantity)
     pack, tag = (_SINGLE_REAL.pack, _REAL) if value.__class__ is float else (_SINGLE_WHOLE.pack, _WHOLE)
     return pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
+
+
+def decode_single(payload: bytes, names: Sequence[str], at: int) -> tuple[Single, Assurance] | None:
+    """What `encode_single` made these bytes of; None if it did not. Raises IndexError or struct.error."""
+    node, _, flags, kind, measured_at_s, count, digest, quantity, unit, tag = _SINGLE_HEAD.unpack_from(payload, at)
+    if kind != _TELEMETRY or count != 1 or flags & ~_ASSURANCE_BITS != _HASHED or tag not in (_REAL, _WHOLE):
+        return None
+    (value,) = (_F64 if tag == _REAL else _I64).unpack_from(payload, at + _SINGLE_HEAD.size)
+    shown = None if unit == _NO_UNIT else names[unit]
+    return (names[node], names[quantity], shown, value, measured_at_s, digest), ASSURANCES[flags >> 2 & 3]
 
 
 def _pending(pending: Pending) -> bytes:
