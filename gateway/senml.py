@@ -23,11 +23,12 @@ from gateway.reading import Reading, Report, Single, Value, record_id_of
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
 Content = Literal["json", "cbor"]
-_ID_BYTES = 5 + len("record-id")  # what MQTT adds to the value of a user property: identifier, two lengths, name
-_N_BYTES = 5 + len("record-n")
+ID_PROPERTY, COUNT_PROPERTY = "record-id", "record-n"
+_ID_BYTES = 5 + len(ID_PROPERTY)  # what MQTT adds to the value of a user property: identifier, two lengths, name
+_N_BYTES = 5 + len(COUNT_PROPERTY)
 _SINGLE_MORE_BYTES = _ID_BYTES + _N_BYTES + 4
-_ONE_RECORD = ("record-n", "1")
 _REST_BYTES = 96  # content type, assurance, lane and the fixed parts of a message, rounded up
+_MOST_MS_S = 1e9
 _ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 
 
@@ -43,7 +44,8 @@ class UndatedError(PackError):
 class Pack:
     """One message for the city.
 
-    properties  MQTT 5 user properties, in pack order
+    record_ids, record_counts  of each report, in pack order: its id, and how many SenML records it is
+    remarks     other MQTT 5 user properties
     is_binary   the payload is no UTF-8 text
     size_bytes  what the message takes on the wire, its topic apart, a little rounded up
     """
@@ -51,9 +53,17 @@ class Pack:
     node: str
     payload: bytes
     content_type: str
-    properties: tuple[tuple[str, str], ...]
+    record_ids: Sequence[str]
+    record_counts: Sequence[str]
+    remarks: tuple[tuple[str, str], ...]
     is_binary: bool
     size_bytes: int
+
+    @property
+    def properties(self) -> tuple[tuple[str, str], ...]:
+        """All user properties in their order."""
+        rows = zip(self.record_ids, self.record_counts, strict=True)
+        return (*(pair for one, n in rows for pair in ((ID_PROPERTY, one), (COUNT_PROPERTY, n))), *self.remarks)
 
 
 def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -> Pack:
@@ -90,7 +100,8 @@ class PackWriter:
         self._write = _json_record if content == "json" else _cbor_record
         self._most_bytes = 2**62 if most_bytes is None else most_bytes
         self._records: list[str] | list[bytes] = []
-        self._properties: list[tuple[str, str]] = []
+        self._record_ids: list[str] = []
+        self._record_counts: list[str] = []
         self._name: str | None = None
         self._time_s = 0.0
 
@@ -122,8 +133,8 @@ class PackWriter:
         else:
             self._records += written
         self.size_bytes += size
-        self._properties.append(("record-id", report.record_id))
-        self._properties.append(("record-n", str(len(written))))
+        self._record_ids.append(report.record_id)
+        self._record_counts.append(str(len(written)))
         return True
 
     def add_single(self, single: Single) -> bool | None:
@@ -132,7 +143,7 @@ class PackWriter:
         What most records of a pack are, without an object for each step.
         """
         node, quantity, unit, value, at_s, digest = single
-        offset_s = at_s - self._time_s
+        offset_s = _offset_s(at_s, self._time_s)
         if node != self._name or self._content != "json" or self._time_s + offset_s != at_s or not self._records:
             return None
         number = repr(value)
@@ -151,17 +162,19 @@ class PackWriter:
             return False
         self.size_bytes += size
         self._records.append(text)  # type: ignore[arg-type]
-        self._properties += (("record-id", record_id), _ONE_RECORD)
+        self._record_ids.append(record_id)
+        self._record_counts.append("1")
         return True
 
     def pack(self) -> Pack:
         node, assurance = self.kind
-        told = (*self._properties, ("assurance", assurance), ("lane", self._lane))
         return Pack(
             node=node,
             payload=_as_json(self._records) if self._content == "json" else _as_cbor(self._records),  # type: ignore[arg-type]
             content_type=JSON_TYPE if self._content == "json" else CBOR_TYPE,
-            properties=told,
+            record_ids=self._record_ids,
+            record_counts=self._record_counts,
+            remarks=(("assurance", assurance), ("lane", self._lane)),
             is_binary=self._content == "cbor",
             size_bytes=self.size_bytes,
         )
@@ -169,7 +182,7 @@ class PackWriter:
     def _record(self, report: Report, reading: Reading) -> str | bytes:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
         base_time = None
-        offset_s = at_s - self._time_s
+        offset_s = _offset_s(at_s, self._time_s)
         # Only an offset that adds up to the very same float: one record id must never show two times.
         if self._name is None or self._time_s + offset_s != at_s:
             self._time_s = base_time = at_s
@@ -178,6 +191,16 @@ class PackWriter:
         base_name = None if name == self._name else name
         self._name = name
         return self._write(base_name, base_time, reading, offset_s)
+
+
+def _offset_s(at_s: float, base_s: float) -> float:
+    """What to add to the base: in whole milliseconds if that adds up to the very same float, as it is shorter."""
+    offset_s = at_s - base_s
+    if -_MOST_MS_S < offset_s < _MOST_MS_S:
+        in_ms_s = int(offset_s * 1000 + 0.5) / 1000
+        if base_s + in_ms_s == at_s:
+            return in_ms_s
+    return offset_s
 
 
 def _about_time(report: Report) -> tuple[Reading, ...]:

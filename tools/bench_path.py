@@ -66,7 +66,7 @@ async def stages(folder: Path, readings: int, burst: int, window_s: int) -> list
         settled = await settle(core, found)
         keeping.cancel()
         await asyncio.wait([keeping])
-    onto = await alone(readings, DEVICES, None)
+    onto = await alone([stored for batch in found for stored in batch.records], None)
     return [
         ("bytes of PUBLISHes -> intake, verdicts -> PUBACKs", into),
         ("decode, validate, record id, body, commit", stored),

@@ -10,9 +10,9 @@ from gateway.errors import CityError
 from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.errors import PacketError, SessionError
 from gateway.mqtt.link import Link
-from gateway.mqtt.properties import Properties
+from gateway.mqtt.properties import Properties, write_rows
 from gateway.mqtt.session import Session
-from gateway.senml import Content, Pack
+from gateway.senml import COUNT_PROPERTY, ID_PROPERTY, Content, Pack
 
 _MOST_IN_FLIGHT = 200  # of ours, also where the broker would take 65,535: each costs memory until it is answered
 
@@ -73,7 +73,10 @@ class MqttCity:
         session = self._session
         if session is None:
             raise CityError(f"no connection: {self._link.state}")
-        properties = Properties(content_type=pack.content_type, user_properties=list(pack.properties))
+        records = write_rows((ID_PROPERTY, pack.record_ids), (COUNT_PROPERTY, pack.record_counts))
+        properties = Properties(
+            content_type=pack.content_type, written_user_properties=records, user_properties=list(pack.remarks)
+        )
         if not pack.is_binary:
             properties["payload_format"] = 1
         try:
