@@ -18,7 +18,7 @@ from typing import Any, Literal
 import cbor2
 
 from gateway.errors import GatewayError
-from gateway.reading import Reading, Report, Single, Value, record_id_of
+from gateway.reading import Assurance, Reading, Report, Single, Value, record_id_of
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
@@ -40,7 +40,7 @@ class UndatedError(PackError):
     """A report that must not go out yet was about to: a mistake of ours, never of the report."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)  # not frozen: one is made per message
 class Pack:
     """One message for the city.
 
@@ -76,7 +76,7 @@ def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -
     """
     if not reports:
         raise PackError("a pack holds the reports of one node and one assurance, at least one")
-    writer = PackWriter(reports[0], lane=lane, content=content)
+    writer = PackWriter(reports[0].node, reports[0].assurance, lane=lane, content=content)
     for report in reports:
         if (report.node, report.assurance) != writer.kind:
             raise PackError("a pack holds the reports of one node and one assurance, at least one")
@@ -87,12 +87,20 @@ def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -
 class PackWriter:
     """One pack in the making. A record says of name and time only what changes.
 
-    first       the report it will begin with: its node and assurance are the pack's
-    most_bytes  `add` leaves out what would make the message larger, except for the first report
+    node, assurance  of all reports that it will hold
+    most_bytes       `add` leaves out what would make the message larger, except for the first report
     """
 
-    def __init__(self, first: Report, *, lane: str, content: Content = "json", most_bytes: int | None = None) -> None:
-        self.kind = (first.node, first.assurance)
+    def __init__(
+        self,
+        node: str,
+        assurance: Assurance,
+        *,
+        lane: str,
+        content: Content = "json",
+        most_bytes: int | None = None,
+    ) -> None:
+        self.kind = (node, assurance)
         self.size_bytes = _REST_BYTES
         self._lane = lane
         self._content = content
@@ -138,27 +146,33 @@ class PackWriter:
         return True
 
     def add_single(self, single: Single) -> bool | None:
-        """The same of a record in its shortest form, behind others of its node; None if that has to be asked of `add`.
+        """The same of a record in its shortest form, the first or behind others of its node; None: that is for `add`.
 
         What most records of a pack are, without an object for each step.
         """
         node, quantity, unit, value, at_s, digest = single
-        offset_s = _offset_s(at_s, self._time_s)
-        if node != self._name or self._content != "json" or self._time_s + offset_s != at_s or not self._records:
+        base = ""
+        if self._name is None:
+            base = f'"bn":{_quoted(node + "_")},"bt":{_number(at_s)},'
+            offset_s = 0.0
+        else:
+            offset_s = _offset_s(at_s, self._time_s)
+            if node != self._name or self._time_s + offset_s != at_s:
+                return None
+        if self._content != "json":
             return None
         number = repr(value)
         if number[-2:] == ".0":
             number = number[:-2]
         elif number[-1] in "nf":
             return None
-        text = (
-            f'{{{_json_head(quantity, unit)},"v":{number},"t":{_number(offset_s)}}}'
-            if offset_s
-            else (f'{{{_json_head(quantity, unit)},"v":{number}}}')
-        )
+        offset = f',"t":{_number(offset_s)}' if offset_s else ""
+        text = f'{{{base}{_json_head(quantity, unit)},"v":{number}{offset}}}'
         record_id = record_id_of(node, digest)
         size = len(record_id) + len(text) + _SINGLE_MORE_BYTES
-        if self.size_bytes + size > self._most_bytes:
+        if base:
+            self._name, self._time_s = node, at_s
+        elif self.size_bytes + size > self._most_bytes:
             return False
         self.size_bytes += size
         self._records.append(text)  # type: ignore[arg-type]

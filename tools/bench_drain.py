@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from gateway.city.compress import Compressor
 from gateway.city.forwarder import Forwarder
-from gateway.city.mqtt import MqttCity
+from gateway.city.mqtt import MqttCity, about_message
 from gateway.core import Core, open_core
 from gateway.endpoint import Endpoint
 from gateway.mqtt.client import ClientOptions
@@ -216,9 +216,7 @@ class NullPlatform:
 
     def send(self, pack: Pack) -> asyncio.Future[int]:
         records = write_rows((ID_PROPERTY, pack.record_ids), (COUNT_PROPERTY, pack.record_counts))
-        told = Properties(
-            content_type=pack.content_type, written_user_properties=records, user_properties=list(pack.remarks)
-        )
+        told = Properties(written=records + about_message(pack.content_type, pack.is_binary, pack.remarks))
         encode_publish(Publish(f"city/bench/{pack.node}/senml", pack.payload, 1, packet_id=1, properties=told), V5)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()

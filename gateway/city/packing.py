@@ -16,8 +16,9 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     Raises      PackError if the first record goes into no message
     """
     first = line.waiting[0]
-    writer = PackWriter(first.report, lane=line.lane, content=content, most_bytes=most_bytes)
-    writer.add(first.report)
+    writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
+    if first.single is None or not writer.add_single(first.single):
+        writer.add(first.report)
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
     most_records = min(most_records, (most_records, line.piece, 1)[tries])

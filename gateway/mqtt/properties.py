@@ -25,7 +25,7 @@ from gateway.mqtt.wire import (
 class Properties(TypedDict, total=False):
     """What a packet says beside its fields. A key that is not there was not sent.
 
-    written_user_properties  user properties as `write_rows` made them; only for writing
+    written  properties that are bytes already, as `write_rows` or `write_once` made them; only for writing
     """
 
     payload_format: int
@@ -51,7 +51,7 @@ class Properties(TypedDict, total=False):
     maximum_qos: int
     retain_available: int
     user_properties: list[tuple[str, str]]
-    written_user_properties: bytes
+    written: bytes
     maximum_packet_size: int
     wildcards_available: int
     subscription_ids_available: int
@@ -236,13 +236,19 @@ def _unknown(identifier: int, place: Place) -> ProtocolError:
     return ProtocolError("unknown_property", f"identifier 0x{identifier:02x}")
 
 
+def write_once(properties: Properties) -> bytes:
+    """Properties as they go into `written`, for those that are the same in many messages."""
+    written = write_properties(properties)
+    return written[read_varint(written, 0)[1] :]
+
+
 def write_properties(properties: Properties | None) -> bytes:
     """The property length and the properties, in the order of the dictionary. Raises PacketError on a wrong value."""
     if not properties:
         return b"\0"
     body = bytearray()
     for name, value in cast(Mapping[str, Any], properties).items():
-        if name == "written_user_properties":
+        if name == "written":
             body += value
             continue
         identifier, kind = _IDENTIFIERS[name]

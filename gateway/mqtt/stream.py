@@ -9,11 +9,12 @@ from collections.abc import Generator
 from gateway.mqtt.codes import PACKET_TOO_LARGE, PROTOCOL_ERROR
 from gateway.mqtt.decode import decode
 from gateway.mqtt.errors import ProtocolError
-from gateway.mqtt.packet import V5, V311, Connect, Packet, Publish, Publishes
+from gateway.mqtt.packet import V5, V311, Connect, Packet, Puback, Publish, Publishes
 
 _STRANGER_BYTES = 16_384  # of the CONNECT of somebody we do not know yet
 TOPICS_KEPT = 64  # checked topics remembered per connection
 MOST_IN_BURST = 1_024  # bytes of a packet that comes with others
+_PUBACK = 0x40
 _PUBLISH = 0x32  # of QoS 1, for the first time, not retained
 
 
@@ -84,7 +85,9 @@ class PacketReader:
                     return
                 at = end
                 packet: Packet | None = None
-                if header & 0xF4 == 0x30 and self.version is not None:  # PUBLISH of QoS 0 or 1
+                if header == _PUBACK and length == 2 and self.version is not None and (data[start] or data[start + 1]):
+                    packet = Puback(data[start] << 8 | data[start + 1])
+                elif header & 0xF4 == 0x30 and self.version is not None:  # PUBLISH of QoS 0 or 1
                     packet = self._publish(header, data, start, end)
                 yield self._decode(header, data[start:end]) if packet is None else packet
         finally:
