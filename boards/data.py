@@ -84,7 +84,7 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class Rail:
-    """A switched supply: on while `pin` is at `on_level`."""
+    """A switched supply, or an output that orders may switch: on while `pin` is at `on_level`."""
 
     pin: int
     on_level: int
@@ -117,6 +117,7 @@ class Board:
     led: int | None = None
     battery: Battery | None = None
     switch: Switch | None = None
+    output: Rail | None = None
     vext: Rail | None = None
     pmu: Pmu | None = None
     inferred: tuple[str, ...] = ()
@@ -141,6 +142,7 @@ _PARTS: dict[str, type[Any]] = {
     "uart": Uart,
     "battery": Battery,
     "switch": Switch,
+    "output": Rail,
     "vext": Rail,
     "pmu": Pmu,
 }

@@ -47,6 +47,16 @@ def open_sensors(board, wanted):
     return sensors
 
 
+def open_output(board, wanted):
+    """The output of the board, in its safe state. Raises ConfigError if the board has none."""
+    from firmware.output import Output
+
+    rail = board.get("output")
+    if not rail:
+        raise ConfigError("output", "/board.json has no pin for it")
+    return Output(rail["pin"], on_level=rail["on_level"], safe=wanted.safe, longest_s=wanted.longest_s)
+
+
 def open_radio(board):
     """The LoRa radio of the board. Raises ConfigError if it has none we can drive."""
     from drivers.radio.sx126x_transceiver import Transceiver

@@ -15,6 +15,7 @@ from drivers.link.schema import WINDOW
 from firmware.bearer_error import BearerError
 from firmware.sample import reports_of
 
+_LOOK_MS = const(10_000)  # how soon a sample that an order moved is noticed
 _TICK_MS = const(200)  # how soon an alarm interrupts the wait for the next report
 _REPORT_LIMIT_S = const(400)  # the longest that one report may take: Wi-Fi, MQTT, answer
 _SAMPLE_LIMIT_S = const(60)
@@ -29,13 +30,15 @@ class Node:
 
     def __init__(self, parts, clock, watchdog):
         """parts: an object with config, settings, state, archive, reporter, sampler, alarms, rules (None if there are
-        none), bearer, uptime, and what serve and asleep want (firmware/start)."""
+        none), bearer, uptime, output (or None), pace (see obey, or None), and what serve and asleep want (start)."""
         self._config = parts.config
-        self._parts = parts
+        self.parts = parts
+        self.set_pace(*[int.from_bytes(parts.pace[at : at + 4], "big") for at in (0, 4)] if parts.pace else (0, 0))
         self._clock = clock
         self._watchdog = watchdog
         self._is_sound = False  # it has run long enough to forget earlier crashes
         self._hurry = False  # an alarm, or its end, waits to be told
+        self._is_sampling = False
         self.counters = {"samples": 0, "samples_empty": 0, "bearer_failures": 0}
 
     async def run(self):
@@ -46,11 +49,26 @@ class Node:
         else:
             await asyncio.gather(self._sample_for_ever(), self._report_for_ever(), self._watch_for_ever())
 
+    def hurry(self):
+        """What was just kept is to go at once."""
+        self._hurry = True
+
+    def set_pace(self, sample_s, report_s):
+        """Sample and report every so many seconds; 0: as configured."""
+        self.sample_s = sample_s or self._config.sample_s
+        self.report_s = report_s or self._config.report_s
+
     async def sample_once(self):
         """Measure now, judge alarms, and keep the reports."""
-        parts, state = self._parts, self._parts.state
-        state.sample_at_s = max(state.sample_at_s + self._config.sample_s, parts.uptime.seconds() + 1)
-        mantissas = await parts.sampler.measure()
+        parts, state = self.parts, self.parts.state
+        state.sample_at_s = max(state.sample_at_s + self.sample_s, parts.uptime.seconds() + 1)
+        if self._is_sampling:  # an order asks for what the schedule is just doing, or the other way round
+            return
+        self._is_sampling = True
+        try:
+            mantissas = await parts.sampler.measure()
+        finally:
+            self._is_sampling = False
         time_s = parts.uptime.nearest_s()
         # A late sample and the next on time must not share a second: one measurement under two ids is a duplicate.
         state.sample_at_s = max(state.sample_at_s, time_s + 1)
@@ -73,7 +91,7 @@ class Node:
 
     async def report_once(self):
         """Send one frame if there is anything to say, wait for its answer, and set the time of the next."""
-        parts, state = self._parts, self._parts.state
+        parts, state = self.parts, self.parts.state
         self._hurry = False
         if not parts.reporter.has_unsent():
             self._schedule_regular()
@@ -90,10 +108,14 @@ class Node:
             _say(str(error))
             answered = False
         self._schedule_next(answered)
+        if parts.reporter.order is not None:
+            from firmware.obey import obey
+
+            await obey(self)
         state.save()
 
     async def _exchange(self):
-        parts = self._parts
+        parts = self.parts
         await parts.bearer.ready()
         is_calm = self._config.sleep == "idle" and not parts.reporter.has_urgent
         starts_s = await parts.uptime.wait_for_second() if is_calm else None  # then ages are exact
@@ -104,14 +126,14 @@ class Node:
 
     def _schedule_first(self):
         """Right after boot for the sample; for the report somewhere in the first period, as nodes boot together."""
-        state, now_s = self._parts.state, self._parts.uptime.seconds()
+        state, now_s = self.parts.state, self.parts.uptime.seconds()
         if not state.sample_at_s:
             state.sample_at_s = now_s + 1
-            state.report_at_s = now_s + 2 + random_below(self._config.report_s)
+            state.report_at_s = now_s + 2 + random_below(self.report_s)
             state.save()
 
     def _schedule_next(self, answered):
-        parts, state = self._parts, self._parts.state
+        parts, state = self.parts, self.parts.state
         if answered:
             state.misses = 0
             if self._has_backlog():
@@ -129,28 +151,29 @@ class Node:
         state.report_at_s = parts.uptime.seconds() + 1 + delay_s // 2 + random_below(delay_s)
 
     def _schedule_regular(self):
-        spread_s = self._config.report_s // 10
-        delay_s = self._config.report_s - spread_s + random_below(2 * spread_s + 1)
-        self._parts.state.report_at_s = self._parts.uptime.seconds() + delay_s
+        spread_s = self.report_s // 10
+        delay_s = self.report_s - spread_s + random_below(2 * spread_s + 1)
+        self.parts.state.report_at_s = self.parts.uptime.seconds() + delay_s
 
     def _has_backlog(self):
         """Whether more waits than one period brings."""
-        return self._parts.archive.count_held() > self._config.report_s // self._config.sample_s + 1
+        return self.parts.archive.count_held() > self.report_s // self.sample_s + 1
 
     async def _sample_for_ever(self):
-        parts, rules = self._parts, self._config.rules
+        parts, rules = self.parts, self._config.rules
         if rules is not None and rules.sample_ms:
             from firmware.fast import sample_fast
 
             await sample_fast(self, self._clock, self._watchdog, rules.sample_ms)
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.sample_at_s)
-            self._watchdog.promise("sample", wait_ms // 1000 + _SAMPLE_LIMIT_S)
-            await self._clock.sleep_ms(wait_ms)
-            await self.sample_once()
+            self._watchdog.promise("sample", _LOOK_MS // 1000 + _SAMPLE_LIMIT_S)
+            await self._clock.sleep_ms(min(wait_ms, _LOOK_MS))
+            if wait_ms <= _LOOK_MS:
+                await self.sample_once()
 
     async def _report_for_ever(self):
-        parts = self._parts
+        parts = self.parts
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.report_at_s)
             self._watchdog.promise("report", _REPORT_LIMIT_S)
@@ -161,8 +184,10 @@ class Node:
                 await self.report_once()
 
     async def _watch_for_ever(self):
-        parts = self._parts
+        parts = self.parts
         while True:
+            if parts.output is not None:
+                parts.output.check(parts.uptime.seconds())
             late = self._watchdog.feed()
             if late:
                 _say("%s has not come back; the watchdog will reset the node" % late)
@@ -174,16 +199,16 @@ class Node:
     async def _run_until_asleep(self):
         from firmware.asleep import fall_asleep
 
-        parts, state = self._parts, self._parts.state
+        parts, state = self.parts, self.parts.state
         while True:
             self._watchdog.promise("waking", _REPORT_LIMIT_S)
             self._watchdog.feed()
             if not parts.uptime.ms_until(state.sample_at_s):
                 await self.sample_once()
-            if self._hurry or state.report_at_s - parts.uptime.seconds() <= self._config.sample_s // 2:
+            if self._hurry or state.report_at_s - parts.uptime.seconds() <= self.sample_s // 2:
                 await self.report_once()  # somewhat early rather than with a waking of its own
             rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
-            if rest_s > _STAY_AWAKE_S:
+            if rest_s > _STAY_AWAKE_S and not self._hurry:
                 fall_asleep(parts, rest_s)
             await self._clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
 

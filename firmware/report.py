@@ -8,7 +8,7 @@ is a new frame with a new counter around the same sequences. Rules and bytes: do
 from drivers.constant import const
 from drivers.link.ack import unpack_ack
 from drivers.link.frame import (
-    ACK,
+    COMMAND,
     FULL_UPLINK_OVERHEAD,
     REPORT,
     UPLINK_OVERHEAD,
@@ -55,6 +55,7 @@ class Reporter:
         self._up, self._up_iv = up
         self._down, self._down_iv = down
         self._sent = []
+        self.order = None  # what the last answer told us to do, as it came: firmware/obey
         self._urgent = []  # sequences of this boot, ascending
         self.counters = {"frames_sent": 0, "acks": 0}  # and the reasons of refused downlinks
 
@@ -93,12 +94,15 @@ class Reporter:
         return None
 
     def take_downlink(self, frame):
-        """Take bytes that came down. Returns True if they were an ack of ours; else a counter has moved."""
+        """Take bytes that came down. Returns True if they were an answer of ours; else a counter has moved."""
         try:
             sent, body = self._open(frame)
-            self._apply(sent, unpack_ack(body))
+            end = body[0] + 1 if frame[0] & 0x0F == COMMAND and body else 0  # an order, and the ack behind it
+            self._apply(sent, unpack_ack(body[end:]))
+            if end:
+                self.order = body[1:end]
         except FrameError as error:
-            self._count(error.reason)
+            self.count(error.reason)
             return False
         return True
 
@@ -142,7 +146,7 @@ class Reporter:
             try:
                 return pack(_same_boot(entries, first.boot), **said)[0], full, (lost, [ending[0] for ending in endings])
             except FrameError as error:
-                self._count(error.reason)
+                self.count(error.reason)
             finally:
                 entries.close()
         self._archive.give_up(run, first.seq)  # it can never be written: say so, and do not try for ever
@@ -187,8 +191,6 @@ class Reporter:
 
     def _answered_by(self, parsed):
         """The uplink that a downlink says it answers: one of the last eight of this boot, not answered before."""
-        if parsed.kind != ACK:
-            raise FrameError("unsupported_kind")
         for sent in reversed(self._sent):
             if sent.counter & 0xFF == parsed.answers and sent.is_full == parsed.is_full:
                 if sent.is_answered:
@@ -213,7 +215,8 @@ class Reporter:
         if epoch == self._settings.epoch:
             state.acked_seq = ack.base
 
-    def _count(self, reason):
+    def count(self, reason):
+        """A downlink was refused, or a report could not be written."""
         self.counters[reason] = self.counters.get(reason, 0) + 1
 
 

@@ -10,6 +10,7 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
   counter  i32   every frame counter below it may be in use              /
   boot     i32   number of the latest boot
   closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (KNOWN, TOLD); oldest first, at most 32
+  order    blob  11 bytes: the last order taken up, see obey; pace: 8 bytes, see there too
   lost     blob  16 bytes: epoch, first, end, reason of the reports given up that the gateway has not acknowledged
 
 A number is reserved here before it is used: sequences one by one (docs/decisions/0002), frame counters in blocks of

@@ -25,6 +25,8 @@ class Parts:
     """What a Node is made of: attributes only."""
 
     is_joining = False  # this boot is for firmware.admission
+    output = None  # firmware.output.Output, where the configuration has one
+    pace = None  # what an order said of intervals: firmware.obey
 
 
 def prepare():
@@ -67,6 +69,8 @@ def _load_files(parts):
     parts.is_button_held = hardware.is_button_held(parts.board)
     if not parts.is_button_held:
         parts.config = config.load("/config.json")
+        if parts.config.output is not None:
+            parts.output = hardware.open_output(parts.board, parts.config.output)
 
 
 def _may_start(parts):
@@ -102,6 +106,7 @@ def _load_numbers(parts):
     from firmware.recovery import begin_boot, close_what_disagrees, load_state, resume
 
     parts.settings = settings = identity.load(parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
+    parts.pace = identity.read_blob(parts.nvs, "pace", 8)  # pyright: ignore[reportAttributeAccessIssue]
     cap = parts.config.journal_reports
     owner = hashlib.sha256(settings.node_id.encode()).digest()[:8]
     journal, foreign = open_journal(_JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config_alarm import RuleConfig
+from gateway.config_command import CommandConfig
 from gateway.config_edge import (
     ActionConfig,
     GroupConfig,
@@ -20,6 +21,7 @@ from gateway.config_edge import (
     WindowConfig,
     require_unique,
 )
+from gateway.config_lan import LanConfig
 from gateway.config_rules import (
     require_name,
     require_one_of,
@@ -40,10 +42,12 @@ PLACES = (Path("gateway.toml"), Path("/etc/lamppost/gateway.toml"))
 
 __all__ = [
     "CityConfig",
+    "CommandConfig",
     "Config",
     "ConfigError",
     "EdgeConfig",
     "GatewayConfig",
+    "LanConfig",
     "LoraSouthbound",
     "MqttSouthbound",
     "OutboxConfig",
@@ -107,6 +111,11 @@ class CityConfig:
     cert_file: Path | None = option("Our certificate there, PEM.", default=None, example="/etc/lamppost/gateway.crt")
     key_file: Path | None = option("Its private key, PEM.", default=None, example="/etc/lamppost/gateway.key")
     allow_plaintext: bool = option("Send readable data and the password over a network without TLS.", default=False)
+    operator_topic: str | None = option(
+        "Where operators there acknowledge alarms; only who may operate may publish to it.",
+        default=None,
+        example="city/{site}/{gateway}/ack",
+    )
     ack_timeout_s: float = option("Seconds to wait for the broker's acknowledgement.", default=20.0)
     keep_alive_s: int = option("Seconds after which a silent connection is tested.", default=15)
     compress: str = option('Make long messages shorter: "none" or "zstd" (RFC 8878).', default="none")
@@ -135,10 +144,19 @@ class CityConfig:
             )
         require_pair("cert_file", self.cert_file, "key_file", self.key_file)
         require_username("password_file", self.password_file, "username", self.username)
+        if self.operator_topic is not None:
+            self._require_operator_topic(self.operator_topic)
 
     @property
     def endpoint(self) -> Endpoint:
         return parse_endpoint("url", self.url)
+
+    def _require_operator_topic(self, topic: str) -> None:
+        require_topic("operator_topic", topic)
+        if "{node}" in topic:
+            raise ConfigError("operator_topic", topic, "may hold only {site} and {gateway}")
+        if self.endpoint.is_plain_on_a_network:
+            raise ConfigError("operator_topic", topic, "needs mqtts://: else anybody on the way could acknowledge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +221,7 @@ class EdgeConfig:
 
 
 def _no_sync() -> None:
-    """Without the table registries travel by file only."""
+    """Without [sync] and [lan] registries travel by file only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,8 +265,10 @@ class Config:
     city: tuple[CityConfig, ...] = section("Platforms that receive.", default_factory=tuple)
     outbox: OutboxConfig = section("How much is kept while the city is away.", default_factory=OutboxConfig)
     sync: SyncConfig | None = section("Where gateways share the site's registry.", default_factory=_no_sync)
+    lan: LanConfig | None = section("The same with no broker.", default_factory=_no_sync)
     edge: EdgeConfig = section("What the gateway computes itself.", default_factory=EdgeConfig)
     group: tuple[GroupConfig, ...] = section("Nodes under one name.", default_factory=tuple)
+    command: CommandConfig = section("What may be asked of nodes.", default_factory=CommandConfig)
 
     def __post_init__(self) -> None:
         if not (self.southbound.mqtt or self.southbound.lora or self.sensor):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.command.wish import CommandError, Wish, wish
 from gateway.config_rules import require_name, require_one_of, require_range
 from gateway.config_table import option, section
 from gateway.errors import ConfigError
@@ -131,15 +132,24 @@ class ActionConfig:
     """[[edge.action]]: what an alarm does on the spot, also while the city is away."""
 
     name: str = option("Its name, for rules.", example="siren")
-    kind: str = option('"gpio" (an output of this machine) or "mqtt" (a message on act/<name>).', example="gpio")
+    kind: str = option(
+        '"gpio" (an output of this machine), "mqtt" (a message on act/<name>) or "command" (to nodes).', example="gpio"
+    )
     pin: int | None = option("GPIO (BCM) of the output.", default=None, example=17)
     active_high: bool = option("Whether the output is high when on.", default=True)
     safe: str = option('The state it goes to at stop, and when link or authority is lost: "off", "on".', default="off")
     link_timeout_s: int = option("A node not heard for so long holds no output any more; 0: no limit.", default=3600)
+    command: str | None = option('Command: "report" or "output".', default=None, example="output")
+    state: str = option('Command "output": "on" or "off" when raised; it is safe again when cleared.', default="on")
+    for_s: int | None = option("Command output: for so many seconds at most.", default=None, example=600)
+    nodes: tuple[str, ...] = option(
+        'Command: to which nodes (ids, labels, "group:<name>", "zone:<name>"); without any to the alarm\'s own.',
+        default=(),
+    )
 
     def __post_init__(self) -> None:
         require_name("name", self.name)
-        require_one_of("kind", self.kind, ("gpio", "mqtt"))
+        require_one_of("kind", self.kind, ("gpio", "mqtt", "command"))
         require_one_of("safe", self.safe, ("off", "on"))
         require_range("link_timeout_s", self.link_timeout_s, 0, _MONTH_S)
         if self.kind == "gpio" and self.pin is None:
@@ -148,6 +158,33 @@ class ActionConfig:
             raise ConfigError("pin", self.pin, 'is for kind = "gpio" only')
         if self.pin is not None:
             require_range("pin", self.pin, 0, 27)
+        self._require_command()
+
+    def wish(self, *, is_raised: bool) -> Wish | None:
+        """What nodes are asked to do when an alarm is raised, or cleared; None if nothing."""
+        if self.command == "report":
+            return wish("report", {}) if is_raised else None
+        if self.command == "output":
+            return wish("output", {"state": self.state, "for_s": self.for_s} if is_raised else {"state": "safe"})
+        return None
+
+    def _require_command(self) -> None:
+        if (self.kind == "command") != (self.command is not None):
+            rule = 'is missing; kind = "command" needs it' if self.command is None else 'is for kind = "command" only'
+            raise ConfigError("command", self.command, rule)
+        if (self.command == "output") != (self.for_s is not None):
+            rule = "is missing; an output needs it" if self.for_s is None else 'is for command = "output" only'
+            raise ConfigError("for_s", self.for_s, rule)
+        if self.command is None:
+            return
+        require_one_of("command", self.command, ("report", "output"))
+        require_one_of("state", self.state, ("on", "off"))
+        if self.nodes:
+            require_patterns("nodes", self.nodes)
+        try:
+            self.wish(is_raised=True)
+        except CommandError as error:
+            raise ConfigError("for_s", self.for_s, str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)

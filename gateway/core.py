@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,16 @@ from gateway.boots import Boots
 from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
-from gateway.config import EdgeConfig
-from gateway.config_edge import GroupConfig
+from gateway.command.desk import Desk
+from gateway.command.queue import Commands
+from gateway.config import CommandConfig, EdgeConfig
+from gateway.config_edge import ActionConfig, GroupConfig
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
 from gateway.edge import acknowledgement
+from gateway.edge.acknowledgement import Acknowledgement
+from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge_settings import EdgeSettings
 from gateway.floors import Floors
@@ -47,6 +51,7 @@ from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
 from gateway.uplinks import Uplinks
+from gateway.wear import Wear
 
 log = logging.getLogger(__name__)
 _EDGE_EVERY_S = 1.0
@@ -71,10 +76,12 @@ class Core:
         time_hold_s: float,
         trust: Trust | None = None,
         alarm_budget_per_h: int,
+        command: CommandConfig,
     ) -> None:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
+        self.wear = Wear(lambda: store.vault.accepted)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
@@ -96,6 +103,15 @@ class Core:
             boot_table=self.boot_table,
             alarm_budget_per_h=alarm_budget_per_h,
         )
+        self.commands = self._recorder.commands = Commands(
+            command,
+            clock=clock,
+            floors=self._floors,
+            count=self.counters.add,
+            refusal=lambda node, name: self.trust.command_refusal(node, name, command.allow),
+            put_own=self._recorder.put_undated,
+            note=lambda what, device, detail, actor: self.trust.audit.record(what, device, detail, actor=actor),
+        )
 
     def assemble(self, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
@@ -115,9 +131,11 @@ class Core:
             bounds,
             devices,
             bursts,
+            self.commands,
             self._numbering,
             self.boot_table,
             _Housekeeping(self),
+            _AuditOfCommit(self.trust),
         ):
             self.store.join(part)
 
@@ -160,6 +178,17 @@ class Core:
         known = self._settings.groups()
         self._recorder.privacy = self._settings.privacy(known)
         self.edge = self._recorder.edge = Edge(edge, known, self._recorder.privacy, self.counters)
+        self.desk = self._recorder.desk = Desk(
+            self.commands,
+            data_dir=self._data_dir,
+            store=self.store,
+            nodes=self.nodes,
+            admission=self.trust.admission,
+            groups=lambda: self._groups,
+            actions=self._actions_of,
+            count=self.counters.add,
+        )
+        self._groups = known
 
     def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
         uplinks = Uplinks(
@@ -170,6 +199,7 @@ class Core:
             put_report=self._recorder.put_uplink,
             put_gap=self._recorder.put_gap,
             boots=self._boots,
+            next_order=self.commands.next_for,
         )
         joins = Joins(
             own=self.own.get,
@@ -179,6 +209,7 @@ class Core:
             monotonic_s=self.clock.monotonic_s,
             count=self.counters.add,
             may_join=self.trust.may_join,
+            kept=self.trust.joined,
         )
         return Intake(
             self.store,
@@ -206,6 +237,7 @@ class Core:
             if self._settings.have_changed():
                 await self._take_up_edge()
             await self.take_acknowledgements()
+            await self.desk.take_notes()
             await self.tell_windows()
 
     async def tell_windows(self) -> None:
@@ -219,13 +251,22 @@ class Core:
         """Take up what operators have acknowledged. On a full disk it waits."""
         for path, note in acknowledgement.waiting(self._data_dir):
             try:
-                is_taken = await self.store.write(partial(self._recorder.acknowledge, note=note))
+                await self.acknowledge(note)
             except StoreError as error:
                 log.debug("acknowledgements wait: %s", error)
                 return
             path.unlink(missing_ok=True)
-            words = "acknowledged" if is_taken else "not raised, or acknowledged before"
-            log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
+
+    async def acknowledge(self, note: Acknowledgement) -> bool:
+        """Somebody has seen an alarm. False if it is not raised, or was acknowledged before. Raises StoreError."""
+        labelled = [node for node, one in self.nodes.by_id.items() if one.alias == note.node]
+        note = replace(note, node=labelled[0]) if len(labelled) == 1 else note
+        is_taken = await self.store.write(partial(self._recorder.acknowledge, note=note), urgent=True)
+        if is_taken:
+            self.trust.audit.note("alarm acknowledged", note.node, note.rule, actor=note.by)
+        words = "acknowledged" if is_taken else "not raised, or acknowledged before"
+        log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
+        return is_taken
 
     async def reload_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
         """Go on under these settings, with groups read anew. Nothing that is held or stored is lost."""
@@ -238,7 +279,7 @@ class Core:
 
         def change(tx: Transaction) -> None:
             self.edge.reconfigure(tx, self._settings.edge, known, privacy)
-            self._recorder.privacy = privacy
+            self._recorder.privacy, self._groups = privacy, known
 
         try:
             await self.store.write(change)
@@ -252,6 +293,7 @@ class Core:
         self._alarm_listeners.append(listener)
 
     def _note_committed(self) -> None:
+        self.commands.committed()
         changes = self.edge.committed()
         if changes:
             for listener in self._alarm_listeners:
@@ -271,6 +313,10 @@ class Core:
         """Names of groups that the settings use and nobody has made."""
         return self._settings.warnings()
 
+    def _actions_of(self, rule: str) -> list[ActionConfig]:
+        held = self.edge.actions_of(rule)
+        return [action for action in self._settings.edge.action if action.name in held]
+
     def _label_of(self, node: str) -> str | None:
         known = self.nodes.by_id.get(node)
         return known.alias if known else None
@@ -284,6 +330,7 @@ class Core:
         backlog = {city: await self.outbox.backlog(city) for city in self.cities}
         return {
             "store": {"trouble": self.store.trouble, "notices": [*self.store.notices, *self.notices]},
+            "flash": self.wear.status(),
             "clock": clock_status(self.clock),
             "nodes": {
                 "enrolled": len(self.nodes.by_id),
@@ -293,6 +340,7 @@ class Core:
             "cities": {city: asdict(waiting) for city, waiting in backlog.items()},
             "alarms": dict(Counter(self.edge.raised.values())),
             "withheld": self.edge.withheld,
+            "commands_waiting": self.commands.waiting,
             "counters": self.counters.snapshot(),
         }
 
@@ -307,6 +355,7 @@ class Core:
         self._floors.load(now_s=self.clock.now_s())
         self.counters.load(tx)
         self._roots.begin(tx)
+        self.commands.begin(tx)
         self.notices += tx.set_cities(self.cities)
         try:
             return self._numbering.begin(tx, self._floors)
@@ -314,6 +363,18 @@ class Core:
             raise StoreFailed(
                 f"floors.json was not written ({error.strerror}); check the disk under data_dir"
             ) from error
+
+    def begin_edge(self, tx: Transaction) -> None:
+        """Take up what the edge remembers, and make again what only the records say."""
+        vault = self.store.vault
+        vault.on_checkpoint = lambda: self.edge.checkpointed(vault.db)
+        vault.on_step_back = lambda: self.edge.make_again(vault.db, self._recent())
+        self.edge.begin(tx, self._recent())
+
+    def _recent(self) -> Iterator[Recent]:
+        for report, stored_at_s, is_produced in self.store.vault.recent():
+            came = report if is_produced else self._recorder.as_it_came(report)
+            yield Recent(came, stored_at_s, is_produced)
 
     def tell_damaged(self, tx: Transaction) -> None:
         """A gap record of what the start found missing in the log."""
@@ -323,6 +384,23 @@ class Core:
         """Whether alarms from this short address are events for now."""
         budget = self._recorder.alarm_budget
         return budget.is_anybody_over and any(budget.is_over(node.id) for node in self.nodes.candidates(address))
+
+
+class _AuditOfCommit:
+    """Last of all: what was recorded while a commit was made is on disk before it is."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._has_settled = False
+
+    def flush(self, tx: Transaction) -> None:
+        self._has_settled = self._trust.audit.settle()
+
+    def forget(self) -> None:
+        """The commit failed: what was recorded did not come to be."""
+        if self._has_settled:
+            self._trust.not_kept()
+        self._has_settled = False
 
 
 class _Housekeeping:
@@ -354,6 +432,7 @@ async def open_core(
     time_hold_s: float = 120.0,
     trust: Trust | None = None,
     alarm_budget_per_h: int = 60,
+    command: CommandConfig | None = None,
     commit_window_s: float = WINDOW_S,
     files: Files | None = None,
     segment_bytes: int | None = None,
@@ -367,6 +446,7 @@ async def open_core(
     time_hold_s      how long what cannot be dated waits for the time while a platform could take it
     alarm_budget_per_h  alarms of one node in an hour before they count as events; 0: any number
     trust            the site's registry and policy; without it node files and access lists say all
+    command          which commands may go to nodes
     commit_window_s  the longest that a change waits for company in its commit
     files            the file layer of the record log
     segment_bytes    of its files; None: as the disk allows
@@ -382,8 +462,10 @@ async def open_core(
         clock=clock or ClockTrust(),
         time_hold_s=time_hold_s,
         alarm_budget_per_h=alarm_budget_per_h,
+        command=command or CommandConfig(),
         trust=trust,
     )
+    store.vault.is_behind = True
     async with store:
         core.nodes.load()
         downlink_start = await store.write_alone(core.begin)
@@ -393,7 +475,8 @@ async def open_core(
             groups=groups,
             limits=limits or Limits(),
         )
-        await store.write_alone(core.edge.begin)
+        await store.write_alone(core.begin_edge)
+        store.vault.is_behind = False
         if store.vault.damaged:
             await store.write_alone(core.tell_damaged)
         yield core

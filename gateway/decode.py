@@ -82,7 +82,7 @@ def reports_of(tx: Tables, body: Body, origin: Origin, boots: Boots) -> Iterator
             time_quality=_quality(moment, origin),
             time_error_s=round(moment.error_s, 3),
             assurance="aead",
-            kind="window" if is_window else kind,
+            kind="window" if is_window else "event" if arrival.schema == schemas.OUTCOME else kind,
         )
         yield arrival.seq, digest_of(arrival), report
 

@@ -70,7 +70,9 @@ class EdgeSettings:
     def warnings(self) -> list[str]:
         """Names of groups that the settings use and nobody has made."""
         patterns = [
-            one for table in (self.edge.window, self.edge.report, self.edge.rule, self.edge.privacy) for one in table
+            one
+            for table in (self.edge.window, self.edge.report, self.edge.rule, self.edge.privacy, self.edge.action)
+            for one in table
         ]
         used = sorted({name for table in patterns for name in table.nodes})
         unknown = self._read().unknown(used)

@@ -8,7 +8,8 @@ from typing import Any
 from gateway.city.compress import Compressor
 from gateway.city.delivery import Options
 from gateway.city.forwarder import Forwarder
-from gateway.city.mqtt import MqttCity
+from gateway.city.mqtt import MqttCity, encoded
+from gateway.city.operator import Operators
 from gateway.clock import ClockTrust
 from gateway.config import CityConfig, Config, MqttSouthbound, SyncConfig
 from gateway.core import Core
@@ -18,6 +19,7 @@ from gateway.mqtt.access import AccessList
 from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.connection import Limits
 from gateway.registry.bundle import LARGEST_ITEM
+from gateway.registry.lan_sync import LanSync
 from gateway.registry.mqtt_sync import MqttSync
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.mqtt import BrokerSubscription, IngestListener
@@ -76,6 +78,9 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
                 told=keeper.told,
             )
             parts.append(Part(name=sync.name, run=sync.run, status=sync.status))
+        if config.lan is not None:
+            lan = LanSync(keeper.registry, config.lan, told=keeper.told, count=core.counters.add)
+            parts.append(Part(name=lan.name, run=lan.run, status=lan.status))
     for at, one in enumerate(config.sensor):
         sensor = GatewaySensor(one, core.intake, count=core.counters.add)
         parts.append(Part(name=f"sensor[{at}]", run=sensor.run, status=sensor.status))
@@ -106,6 +111,7 @@ def city_parts(config: Config, core: Core) -> list[Part]:
             site=config.gateway.site,
             name=one.name,
             content="cbor" if one.content == "cbor" else "json",
+            operators=_operators(one, config, core),
         )
         forwarder = Forwarder(
             core.outbox,
@@ -118,6 +124,14 @@ def city_parts(config: Config, core: Core) -> list[Part]:
         parts.append(Part(name=f"city.{one.name}.session", run=city.run, status=city.status))
         parts.append(Part(name=f"city.{one.name}", run=forwarder.run, status=forwarder.status))
     return parts
+
+
+def _operators(city: CityConfig, config: Config, core: Core) -> Operators | None:
+    if city.operator_topic is None:
+        return None
+    site, gateway = encoded(config.gateway.site), encoded(config.gateway.id)
+    topic = city.operator_topic.replace("{site}", site).replace("{gateway}", gateway)
+    return Operators(topic, city=city.name, acknowledge=core.acknowledge, count=core.counters.add)
 
 
 def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestListener:

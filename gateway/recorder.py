@@ -7,12 +7,15 @@ numbering are passed in one order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway import gaps
 from gateway.alarm_budget import AlarmBudget
 from gateway.boot_table import BootTable
 from gateway.boot_times import dated
 from gateway.clock import ClockTrust
+from gateway.command.desk import Desk
+from gateway.command.queue import Commands
 from gateway.counters import Counters
 from gateway.edge.acknowledgement import Acknowledgement
 from gateway.edge.engine import Edge
@@ -27,8 +30,10 @@ _SENSOR_TIME_ERROR_S = 0.125  # of a reading of our own sensors
 
 
 class Recorder:
-    """Of the commit thread. `edge`, `outbox` and `privacy` are set by whoever puts the gateway together."""
+    """Of the commit thread. `edge`, `outbox` and the others are set by whoever puts the gateway together."""
 
+    commands: Commands
+    desk: Desk
     edge: Edge
     outbox: Outbox
     privacy: Privacy
@@ -48,12 +53,12 @@ class Recorder:
         self._trust = trust
         self._numbering = numbering
         self.alarm_budget = AlarmBudget(
-            alarm_budget_per_h, boot_table=boot_table, counters=counters, tell=self._put_undated
+            alarm_budget_per_h, boot_table=boot_table, counters=counters, tell=self.put_undated
         )
 
     def put_uplink(self, tx: Transaction, report: Report) -> bool:
         """Store what a node reported, less what privacy takes away. Returns whether the log holds it."""
-        return self.put_accepted(tx, self.privacy.apply(report))
+        return self.put_accepted(tx, self.privacy.apply(self.commands.settled(tx, report)))
 
     def put_accepted(self, tx: Transaction, report: Report) -> bool:
         """Store what is to go on, let the edge see all of it, store what that causes. Privacy comes before this.
@@ -64,7 +69,7 @@ class Recorder:
         if not permitted.readings:  # its sequence is taken, so the city must hear why nothing comes
             self.put_gap(tx, gaps.of_report(report, gaps.NOT_PERMITTED))
             return False
-        now_s = self._clock.now_s()
+        now_s = tx.stamp(self._clock.now_s())  # the edge is told the very time that a start would find in the log
         outcome = self.edge.add(tx, permitted, now_s=self._clock.monotonic_s() if permitted.pending else now_s)
         if outcome.forward is not None:
             kept = self.alarm_budget.judged(tx, outcome.forward)
@@ -85,6 +90,14 @@ class Recorder:
         """As long as these are the very same objects, `is_through` says the same, and so does trust of a device."""
         return self.privacy, self.edge.is_through, tx if self._trust.has_registry else None
 
+    def as_it_came(self, stored: Report) -> Report:
+        """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
+
+        Of our own sensors' alarms that cannot be told: nobody but us has events of another kind.
+        """
+        was_alarm = stored.kind == "event" and stored.node != self._numbering.gateway_id
+        return replace(stored, kind="alarm") if was_alarm else stored
+
     def put_readings(self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None) -> str:
         """Store a report of the gateway's own sensors, or of its state; None: measured now. Returns its record id."""
         report = Report(
@@ -104,10 +117,14 @@ class Recorder:
         kept = self.alarm_budget.judged(tx, report)
         self.outbox.put(tx, self._numbering.number(tx, kept), is_produced=True, now_s=self._clock.now_s())
 
+    def put_undated(self, tx: Transaction, report: Report) -> None:
+        """The same for one that is of this moment."""
+        self.put_own(tx, dated(report, self._clock, self._clock.stamp_s()))
+
     def put_gap(self, tx: Transaction, gap: gaps.Gap) -> None:
         """Tell the city what is missing, and count it."""
         self._counters.add(f"gaps_{gap.reason}")
-        self._put_undated(tx, gaps.as_report(gap))
+        self.put_undated(tx, gaps.as_report(gap))
 
     def tick(self, tx: Transaction) -> int:
         """Store what time brings: windows that are over, alarms held long enough. Returns how many records."""
@@ -115,17 +132,21 @@ class Recorder:
         at_s, boot = self._clock.place(stamp_s)
         made = self.edge.tick(tx, now_s=at_s, clock_boot=boot)
         self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made])
+        self.commands.expire(tx)
         return len(made)
 
     def acknowledge(self, tx: Transaction, note: Acknowledgement) -> bool:
         """Store that an operator has seen an alarm. False if it is not raised, or was acknowledged before."""
         stamp_s = self._clock.stamp_s()
         at_s, boot = self._clock.place(stamp_s)
-        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot)
+        made = self.edge.acknowledge(tx, note.rule, note.node, by=note.by, now_s=at_s, clock_boot=boot, n=note.n)
         self._put_all(tx, [self._of_now(one, at_s, stamp_s) for one in made or ()])
         return made is not None
 
     def _permitted(self, report: Report) -> Report:
+        """Without the quantities that the policy does not let through; events are no measurements."""
+        if report.kind == "event":
+            return report
         permitted = self._trust.permitted(report)
         if len(permitted.readings) < len(report.readings):
             self._counters.add("refused_quantities", len(report.readings) - len(permitted.readings))
@@ -139,6 +160,4 @@ class Recorder:
     def _put_all(self, tx: Transaction, reports: Sequence[Report]) -> None:
         for report in reports:
             self.put_own(tx, report)
-
-    def _put_undated(self, tx: Transaction, report: Report) -> None:
-        self.put_own(tx, dated(report, self._clock, self._clock.stamp_s()))
+            self.desk.react(tx, report)

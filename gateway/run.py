@@ -140,6 +140,7 @@ def _open_core(config: Config, clock: ClockTrust, trust: Trust) -> AbstractAsync
             thin_span_s=config.outbox.thin_span_s,
         ),
         alarm_budget_per_h=config.outbox.alarm_budget_per_h,
+        command=config.command,
     )
 
 

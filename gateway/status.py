@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _FILE = "status.json"
 _PERIOD_S = 1.0
+_PAGE = 4096
+_LOOKS = 20  # at a file that is being written; one write takes microseconds
 _LOCKS = Path("/proc/locks")  # rows such as "4: FLOCK ADVISORY WRITE 711 fe:01:2883608 0 EOF": proc(5)
 
 
@@ -57,16 +59,31 @@ class StatusFile:
             "written_at_s": round(time.time(), 3),
             **self._last,
         }
-        new = self._data_dir / f".{_FILE}.new"
         try:
-            new.write_text(json.dumps(content))
-            os.replace(new, self._data_dir / _FILE)
+            _overwrite(self._data_dir / _FILE, json.dumps(content).encode())
         except OSError as error:
             if not self._is_failing:
                 log.warning("%s cannot be written: %s", self._data_dir / _FILE, error)
             self._is_failing = True
         else:
             self._is_failing = False
+
+
+def _overwrite(path: Path, text: bytes) -> None:
+    """Write in place, padded to the length that was there: the kernel writes such pages every half minute at most.
+
+    A file that is replaced is written, with its folder and the journal, each time: more than the readings of a small
+    site. Who reads meanwhile may see half of it, and looks again. Raises OSError.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        room = os.fstat(fd).st_size
+        if len(text) > room:
+            room = -(-len(text) // _PAGE) * _PAGE
+            os.posix_fallocate(fd, 0, room)  # else a full disk would take half of it
+        os.pwrite(fd, text.ljust(room), 0)
+    finally:
+        os.close(fd)
 
 
 class Part(Protocol):
@@ -105,12 +122,23 @@ class Status:
 
 def read_status(data_dir: Path) -> Status | None:
     """The last word of an agent in `data_dir`; None if none has run there."""
-    try:
-        content = json.loads((data_dir / _FILE).read_text())
-    except (OSError, ValueError):
+    content = _whole(data_dir / _FILE)
+    if content is None:
         return None
     is_running = content["state"] == "running" and _is_locked(data_dir / LOCK)
     return Status(content=content, is_running=is_running, age_s=max(0.0, time.time() - content["written_at_s"]))
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    for _ in range(_LOOKS):
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+            return content
+        except ValueError:  # it is being written
+            continue
+        except OSError:
+            return None
+    return None
 
 
 def _is_locked(path: Path) -> bool:

@@ -16,6 +16,7 @@ def lines(status: Mapping[str, Any], *, now_s: float) -> Iterator[str]:
     for name, city in status["cities"].items():
         yield from _city(name, city, status, now_s)
     if status["state"] == "running":
+        yield from _flash(status.get("flash", {}))
         for name, part in status["parts"].items():
             if not name.startswith("city."):
                 yield from _part(name, part)
@@ -51,6 +52,21 @@ def _city(name: str, city: Mapping[str, Any], status: Mapping[str, Any], now_s: 
         f"  accepted {city['accepted']} + produced {city['produced']}"
         f" {'=' if city['holds'] else 'IS NOT'} delivered {city['delivered']}{unheard} + {gone}"
     )
+
+
+def _flash(flash: Mapping[str, Any]) -> Iterator[str]:
+    """Of the running process."""
+    if flash.get("written_bytes") is None:
+        yield "flash: what is written is not known, the kernel does not tell (/proc/self/io)"
+        return
+    each = flash["bytes_per_reading"]
+    told = f"{each:.0f} bytes per reading" if each is not None else "no reading yet"
+    yearly = flash["gb_per_year"]
+    rate = (
+        f", {yearly:.2f} GB a year at the rate of the last {_ago(flash['rate_over_s'])}" if yearly is not None else ""
+    )
+    written = _size(flash["written_bytes"])
+    yield f"flash: {written} written since the start, {told}{rate}; the file system's journal comes on top"
 
 
 def _part(name: str, part: Mapping[str, Any]) -> Iterator[str]:

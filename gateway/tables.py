@@ -71,3 +71,14 @@ CREATE TABLE IF NOT EXISTS joins (
 CREATE INDEX IF NOT EXISTS joins_by_node ON joins (node, id);
 """
 TABLES += JOINS
+
+# Commands to nodes: those that wait, and the last that ended, by node. Numbers count up per node and never come again.
+# queued_at_s: UTC, if it was known; queued_up_s: seconds since that boot of the gateway began. token: of a note.
+COMMANDS = """
+CREATE TABLE IF NOT EXISTS commands (
+    node TEXT, number INTEGER, tag INTEGER NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL, code INTEGER NOT NULL,
+    arguments BLOB NOT NULL, actor TEXT NOT NULL, token TEXT NOT NULL, queued_at_s REAL, queued_up_s REAL NOT NULL,
+    boot_id TEXT NOT NULL, ttl_s INTEGER NOT NULL, sends INTEGER NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (node, number)) WITHOUT ROWID;
+"""
+TABLES += COMMANDS

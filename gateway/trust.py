@@ -7,7 +7,7 @@ registry gets one that refuses nobody whom node files and access lists admit.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from gateway.errors import ConfigError
 from gateway.identity.admission import Admission
 from gateway.identity.names import compressed
 from gateway.identity.nodes import Node
+from gateway.identity.policy import COMMAND
 from gateway.reading import Reading, Report
 from gateway.registry import opening
 from gateway.registry.fold import Identity
@@ -59,7 +60,7 @@ class Trust:
         self.keeper: Keeper | None = None
         self.certificate_devices: CertificateDevices | None = None
         if registry is not None:
-            self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), note=audit.note)
+            self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), audit=audit)
             self.certificate_devices = self._devices_of_certificate
 
     @property
@@ -94,15 +95,34 @@ class Trust:
         """Why a third party's device is refused; None if it is not."""
         return self.admission.device_refusal(device, _METHOD_OF_ASSURANCE.get(assurance, "none"))
 
+    def command_refusal(self, node: str, command: str, allowed: Sequence[str]) -> str | None:
+        """Why a command may not go to this node (an id), None if it may.
+
+        allowed  what gateway.toml lets go where no policy is in force; the policy alone decides where one is
+        """
+        refused = self.admission.refusal(node, method=None, action=COMMAND, what=command)
+        if refused is None and self.admission.policy() is None and command not in allowed:
+            return "gateway.toml does not allow it; see command.allow"
+        return refused
+
     def heard(self, node: str, epoch: int, at_s: float) -> None:
         """A frame of this node was accepted."""
         if self._epochs.get(node) != epoch:
             if len(self._epochs) >= _MOST_EPOCHS:
                 self._epochs.clear()
             self._epochs[node] = epoch
-            self.audit.note("session", node, f"epoch {epoch}", actor=node)
+            self.audit.record("session", node, f"epoch {epoch}", actor=node)
         if self.keeper is not None:
             self.keeper.heard(node, epoch, at_s)
+
+    def joined(self, node: str, epoch: int) -> None:
+        """A node proved who it is, and its new key is written down."""
+        self.audit.record("joined", node, f"epoch {epoch}", actor=node)
+
+    def not_kept(self) -> None:
+        """The commit failed that was just recorded; what happens again is recorded again."""
+        self._epochs.clear()
+        self.audit.note("not kept", "", "the commit failed that the entries just before speak of")
 
     def note_refusal(self, reason: str, who: str | None) -> None:
         """A frame or message was refused."""

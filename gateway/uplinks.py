@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.link.ack import bitmap, pack_ack
-from drivers.link.frame import FrameError
+from drivers.link.frame import ACK, COMMAND, FrameError
+from drivers.link.order import pack_command
 from drivers.link.unpack import unpack
 from gateway import gaps
 from gateway.boots import Boots
@@ -24,6 +25,7 @@ from gateway.sequences import Sequences
 
 PutReport = Callable[[Transaction, Report], object]
 PutGap = Callable[[Transaction, gaps.Gap], None]
+NextOrder = Callable[[Transaction, str], bytes | None]
 _U32_MAX = 0xFFFFFFFF
 _MOST_EPOCHS_LOOKED_AT = 256
 
@@ -73,7 +75,10 @@ class Uplinks:
         put_report: PutReport,
         put_gap: PutGap,
         boots: Boots,
+        next_order: NextOrder = lambda tx, node: None,
     ) -> None:
+        """`next_order` gives the order that goes with the answer to a node, if one is to go."""
+        self._next_order = next_order
         self._sessions = sessions
         self._sequences = sequences
         self._boots = boots
@@ -211,7 +216,10 @@ class Uplinks:
             epoch=epoch if epoch != opened.epoch else None,
             utc_s=utc_s,
         )
-        return Ack(reply=self._sessions.reply_to(tx, opened), plaintext=plaintext)
+        order = self._next_order(tx, opened.node.id)
+        if order is None:
+            return Ack(reply=self._sessions.reply_to(tx, opened, kind=ACK), plaintext=plaintext)
+        return Ack(reply=self._sessions.reply_to(tx, opened, kind=COMMAND), plaintext=pack_command(order, plaintext))
 
 
 def _may_roam(opened: Opened) -> bool:

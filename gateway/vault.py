@@ -11,7 +11,7 @@ import errno
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +24,9 @@ from gateway.outbox.frame import Frame
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.log import FOLDER, Log, Position
 from gateway.outbox.reader import Reader
+from gateway.outbox.recent import records_since
 from gateway.outbox.reclaim import reclaim
+from gateway.reading import Report
 from gateway.store_errors import StoreDamaged, StoreFailed, StoreFull, translated
 
 log = logging.getLogger(__name__)
@@ -58,10 +60,16 @@ class Vault:
         self._clock_s = clock_s
         self._since_bytes = 0
         self._since_s = clock_s()
+        self._begun_at: Position | None = None  # the database
         self._is_short = False
         self._has_made_room = False
+        self.accepted = 0  # records from outside, since this process began
         self.commits = 0
         self.bytes_written = 0
+        self.is_behind = False  # unlogged tables are being made again: no checkpoint may pass over what they lack
+        self._is_asked = False
+        self.on_checkpoint: Callable[[], None] = lambda: None  # what the tables say is durable
+        self.on_step_back: Callable[[], None] = lambda: None  # what was unlogged since the last checkpoint is gone
 
     @property
     def notices(self) -> list[str]:
@@ -89,6 +97,8 @@ class Vault:
             if self._database.is_old:
                 self._carry_over()
             self.log.open()
+            if self._database.is_new:  # what the log says of the one before is not for this one: only records count
+                self._begun_at = self.log.position
             self._load()
         except (sqlite3.Error, OSError) as error:
             failure = translated(error)
@@ -121,17 +131,28 @@ class Vault:
             state.ledger = Ledger.from_json(saved["ledger"])
         position = Position(*saved["position"]) if saved else Position(0, 0, 0)
         recall(self.log, position, state, history=_HISTORY)
-        # A database that was begun anew knows nothing of what the log says of the one before: only records count.
-        tables = None if saved is None and self.log.segments and self._database.is_new else self.db
         self.log.least = state.ledger.ends[:]
-        self.damaged = replay(self.log, position, tables, state)
+        tables_from = self._begun_at if saved is None else None
+        self.damaged = replay(self.log, position, self.db, state, tables_from=tables_from)
         self.state.ledger, self.state.heard = state.ledger, state.heard
         self.state.moved.places[:] = state.moved.places
+
+    def _load_again(self) -> None:
+        """SQLite has gone back to the checkpoint. After sqlite3.Error or OSError no checkpoint is made any more."""
+        self.is_behind = True
+        self._load()
+        self.on_step_back()
+        self.is_behind = False
+
+    def recent(self) -> Iterator[tuple[Report, float, bool]]:
+        """The records since the last checkpoint (outbox.recent). Before the first commit, or in `on_step_back`."""
+        saved = checkpoint.read(self.db)
+        return records_since(self.log, Position(*saved["position"]) if saved else Position(0, 0, 0))
 
     def close(self) -> None:
         """Leave a checkpoint, so that the next start has nothing to do again."""
         try:
-            if self.log.segments or self._since_bytes:
+            if (self.log.segments or self._since_bytes) and not self.is_behind:
                 self.roll_back()
                 self.checkpoint()
         except (sqlite3.Error, OSError, StoreFull, StoreFailed) as error:
@@ -164,9 +185,11 @@ class Vault:
         if tx.has_savepoint:
             self.db.execute("RELEASE commit_in_the_making")
         self._tx = None
+        self.accepted += tx.accepted
         self.state.heard.keep()
         self.publish()
-        if self._since_bytes >= self.log.spares.segment_bytes or self._clock_s() - self._since_s >= _CHECKPOINT_S:
+        self._is_asked |= tx.wants_checkpoint
+        if self._is_checkpoint_due():
             self._checkpoint_if_possible()
 
     def roll_back(self) -> None:
@@ -180,7 +203,7 @@ class Vault:
             self.db.execute("ROLLBACK TO commit_in_the_making")
             self.db.execute("RELEASE commit_in_the_making")
         elif not self.db.in_transaction:  # SQLite gave up all of it
-            self._load()
+            self._load_again()
         if self._is_short:
             self._is_short = False
             self._make_room()
@@ -201,7 +224,7 @@ class Vault:
     def _make_room(self) -> None:
         """What was delivered since the last checkpoint may free segments."""
         before = self.log.bytes_on_disk
-        if self._since_bytes:
+        if self._since_bytes and not self.is_behind:
             self._checkpoint_if_possible()
         self._has_made_room = self.log.bytes_on_disk < before
 
@@ -212,14 +235,20 @@ class Vault:
 
     # Checkpoints
 
+    def _is_checkpoint_due(self) -> bool:
+        is_long = self._since_bytes >= self.log.spares.segment_bytes
+        is_old = self._clock_s() - self._since_s >= _CHECKPOINT_S
+        return (self._is_asked or is_long or is_old) and not self.is_behind
+
     def _checkpoint_if_possible(self) -> None:
+        self._is_asked = False
         try:
             self.checkpoint()
         except (sqlite3.Error, OSError) as error:
             log.warning("no checkpoint could be made (%s); tried again later", error)
             self._since_bytes = 0
             if not self.db.in_transaction:
-                self._load()
+                self._load_again()
 
     def checkpoint(self) -> None:
         """The database is as of now. Segments that nobody needs any more are free after it."""
@@ -228,6 +257,7 @@ class Vault:
         self.db.execute("COMMIT")
         self.db.execute("BEGIN IMMEDIATE")
         self._since_bytes, self._since_s = 0, self._clock_s()
+        self.on_checkpoint()
         reclaim(self.log, self.state, self.reader, history=_HISTORY, is_tight=self.is_tight)
         self.log.spares.reserve()
 

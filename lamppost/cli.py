@@ -154,11 +154,24 @@ COMMANDS = (
             (("audit", "show"), "gateway.audit_commands", "print the audit log"),
         )
     ),
+    *(
+        Command(
+            words=("node", word),
+            module="gateway.command.cli",
+            about=about,
+            add_arguments=f"add_{word}_arguments",
+            run=f"run_{word}",
+        )
+        for word, about in (
+            ("command", "have a node report, switch its output, change its pace or restart"),
+            ("commands", "show what was asked of nodes, and what came of it"),
+        )
+    ),
     Command(words=("city", "watch"), module="lamppost.watch", about="show what arrives at a city broker"),
     Command(words=("board", "up"), module="lamppost.board", about="start a virtual board that mpremote can talk to"),
 )
 _GROUPS = {
-    "node": "a board on a serial port",
+    "node": "a node: on a serial port, or in the street through its gateway",
     "gateway": "the box in the street cabinet: run it, check it, look into it",
     "group": "nodes under one name, for windows, rules and policies",
     "alarm": "what the rules of the gateway have found",

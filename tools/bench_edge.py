@@ -34,6 +34,7 @@ from gateway.endpoint import parse_endpoint
 from gateway.intake import Uplink
 from gateway.reading import Reading, Report
 from gateway.southbound.mqtt import IngestListener
+from tests.gateway.edge.machine import Commit
 from tests.gateway.link_node import LinkNode, report
 
 DEVICES = 200
@@ -89,17 +90,19 @@ def cost_s(windows: Sequence[WindowConfig], reports: Sequence[Report]) -> tuple[
         counters,
     )
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        edge.begin(db)
+        tx = Commit(db)
+        edge.begin(tx)
+        tx.release()
         kept_s, began_s = 0.0, time.process_time()
         for number, one in enumerate(reports, 1):
             now_s = one.measured_at_s + 1
             edge.add(db, one, now_s=now_s)
             if number % RATE == 0:
                 start_s = time.process_time()
-                edge.tick(db, now_s=now_s)
-                db.execute("BEGIN")
-                edge.flush(db)
-                db.execute("COMMIT")
+                tx = Commit(db)
+                edge.tick(tx, now_s=now_s)
+                edge.flush(tx)
+                tx.release()
                 kept_s += time.process_time() - start_s
         whole_s = time.process_time() - began_s
     return whole_s / len(reports), kept_s / len(reports)

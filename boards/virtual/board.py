@@ -198,6 +198,10 @@ class VirtualBoard:
         """Close the contact at the board's switch pin, or open it."""
         self._loop.call(lambda: self._wiring.close_switch(is_closed))
 
+    def pin_level(self, pin: int) -> int:
+        """What is measured at a pin."""
+        return self._loop.call(lambda: self._wiring.level(pin))
+
     def set_wifi(self, *, is_up: bool) -> None:
         """Take the access point away, or bring it back. Connections fall silent and are not closed."""
         self._loop.call(lambda: self._wifi.set_up(is_up))

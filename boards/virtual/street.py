@@ -43,6 +43,9 @@ class Street:
     ) -> None:
         """workdir   keeps the flash, NVS and console log of every board
         speed     of all time on the street; the radios' timing then wants a faster machine
+
+        `gateway_radio_path`, once started: the socket of the first gateway's chips, for `device = "virtual:<path>"`:
+        an SX1262, a BME280 and a PMS5003.
         """
         self.clock = WallClock(speed=speed)
         self.air = Air(self.clock, seed, loss=loss, corruption=corruption)
@@ -51,16 +54,14 @@ class Street:
         self._seed, self._speed = seed, speed
         self._loop = Loop()
         self._events: dict[str, Sequence[Event]] = {}
+        self._gateways: list[SocketBoard] = []
 
     def start(self) -> Self:
         self._sockets = Path(tempfile.mkdtemp(prefix="lamppost-"))  # short: a socket's path has at most 107 bytes
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         self._loop.start()
-        board = data.load(_BOARD)
-        chips = self._chips(GATEWAY, board, (0.0, 0.0))
-        self._gateway = SocketBoard(self._loop, self._sockets / "gateway.sock", board, chips)
-        self._loop.call(self._gateway.start)
+        self.gateway_radio_path = self.add_gateway(GATEWAY, position_m=(0.0, 0.0))
         return self
 
     def close(self) -> None:
@@ -68,7 +69,8 @@ class Street:
         try:
             for node in self.nodes.values():
                 node.close()
-            self._loop.call(self._gateway.close)
+            for gateway in self._gateways:
+                self._loop.call(gateway.close)
         finally:
             self._loop.close()
             sys.setswitchinterval(self._switch_interval_s)
@@ -80,10 +82,13 @@ class Street:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def gateway_radio_path(self) -> str:
-        """Socket of the gateway's chips, for `device = "virtual:<path>"`: an SX1262, a BME280 and a PMS5003."""
-        return str(self._gateway.path)
+    def add_gateway(self, name: str, *, position_m: tuple[float, float]) -> str:
+        """Another gateway's chips. Returns the socket for `device = "virtual:<path>"`."""
+        board = data.load(_BOARD)
+        gateway = SocketBoard(self._loop, self._sockets / f"{name}.sock", board, self._chips(name, board, position_m))
+        self._loop.call(gateway.start)
+        self._gateways.append(gateway)
+        return str(gateway.path)
 
     def weather(self, name: str) -> Weather:
         """What a perfect sensor at that node, or at GATEWAY, would measure."""

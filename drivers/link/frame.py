@@ -9,7 +9,8 @@ VERSION = 1
 FULL = 0x10  # header bit: epoch and the whole counter are on the wire
 
 INVALID, REPORT, URGENT, ACK, JOIN, BEACON, FRAGMENT, COMMAND = range(8)
-_SUPPORTED = (REPORT, URGENT, ACK)
+_SUPPORTED = (REPORT, URGENT, ACK, COMMAND)
+_DOWN = (ACK, COMMAND)
 
 TAG_LEN = 8
 MAX_FRAME = 255  # one LoRa payload
@@ -44,7 +45,7 @@ class Frame:
     def __init__(self, kind, is_full, address, head):
         self.kind = kind
         self.is_full = is_full
-        self.is_uplink = kind != ACK
+        self.is_uplink = kind not in _DOWN
         self.address = address
         self.head = head
         self.counter = 0
@@ -65,7 +66,7 @@ def parse(frame):
         raise FrameError("unknown_version")
     kind = first & 0x0F
     if kind not in _SUPPORTED:
-        raise FrameError("unsupported_kind" if JOIN <= kind <= COMMAND else "unknown_kind")
+        raise FrameError("unsupported_kind" if JOIN <= kind < COMMAND else "unknown_kind")
     is_full = bool(first & FULL)
     header_len = _header_len(kind, is_full)
     if size < header_len + TAG_LEN:
@@ -73,7 +74,7 @@ def parse(frame):
     head = bytes(frame[:3])
     parsed = Frame(kind, is_full, head[1] << 8 | head[2], head)
     parsed.header_len = header_len
-    if kind == ACK:
+    if kind in _DOWN:
         parsed.answers = frame[3]
         parsed.counter = int.from_bytes(frame[4:header_len], "big")
     else:
@@ -100,7 +101,7 @@ def parse_downlink(frame):
 
 
 def _header_len(kind, is_full):
-    if kind == ACK:
+    if kind in _DOWN:
         return 8 if is_full else 6
     return 11 if is_full else 5
 

@@ -249,7 +249,7 @@ def _write_step(out, step_s, change_s):
 
 
 def _write_values(out, last, report):
-    if report.schema != last.schema or report.schema >= schemas.WINDOW:
+    if report.schema != last.schema or report.schema >= schemas.OUTCOME:
         _write_raw(out, report)
         return
     if not schemas.in_range(report.schema, report.values):
@@ -279,6 +279,12 @@ def _write_raw(out, report):
         from drivers.link.window import write  # only where the configuration asks for windows
 
         write(out, values)
+        return
+    if report.schema == schemas.OUTCOME:
+        for value, width in zip(values, (31, 16, 4, 31)):
+            if value >> width:
+                raise FrameError("out_of_range")
+            out.write(value, width)
         return
     if not schemas.in_range(report.schema, values):
         raise FrameError("out_of_range")

@@ -8,7 +8,7 @@ REASONS = (
     "oversized",  # longer than it may be, or than its fields are
     "unknown_version",
     "unknown_kind",
-    "unsupported_kind",  # reserved in version 1: join, beacon, fragment, command
+    "unsupported_kind",  # reserved in version 1: join, beacon, fragment
     "wrong_direction",  # an uplink where a downlink was expected, or the other way round
     "bad_tag",  # not sealed with this key, counter and header
     "unknown_schema",

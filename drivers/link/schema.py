@@ -11,6 +11,7 @@ CLIMATE_WATER = 5
 CLIMATE_PARTICLES_WATER = 6
 BATTERY = 7
 SWITCH = 8
+OUTCOME = 29  # what came of an order: drivers/link/order
 WINDOW = 30  # what was aggregated over a span of time: drivers/link/window
 SELF_DESCRIBING = 31  # name, unit, exponent and mantissa of each value are in the report
 
@@ -92,6 +93,10 @@ def readings(schema, values):
         from drivers.link import window_reading
 
         return window_reading.readings(values)
+    if schema == OUTCOME:
+        from drivers.link import order
+
+        return order.readings(values)
     return [_describe(name, value) for name, value in zip(SCHEMAS[schema], values)]
 
 

@@ -3,8 +3,8 @@
 A node does not carry it: its memory is small, and it never reads a report.
 """
 
+from drivers.link import order, window_reading
 from drivers.link import schema as schemas
-from drivers.link import window_reading
 from drivers.link.cbor import decode
 from drivers.link.frame import FrameError, nearest
 from drivers.link.pack import EPOCHS_OPENED, FLOOR_RAISED, LONG_AGE, MAX_REPORTS, OLDER_BOOT, OTHER_EPOCH, PARTS, WIDE
@@ -108,7 +108,7 @@ def unpack(body, *, full):
 
 
 def _known(schema):
-    if schema not in PARTS and schema < schemas.WINDOW:
+    if schema not in PARTS and schema < schemas.OUTCOME:
         raise FrameError("unknown_schema")
     return schema
 
@@ -216,7 +216,7 @@ def _next_arrival(last, gap, step_s, schema, values):
 
 
 def _read_values(bits, last, schema):
-    if schema == last.schema and schema < schemas.WINDOW and bits.read(1):
+    if schema == last.schema and schema < schemas.OUTCOME and bits.read(1):
         values = tuple([before + _read_delta(bits) for before in last.values])
         if not schemas.in_range(schema, values):
             raise FrameError("out_of_range")
@@ -241,6 +241,8 @@ def _read_raw(bits, schema):
         return _read_self_describing(bits)
     if schema == schemas.WINDOW:
         return window_reading.read(bits)
+    if schema == schemas.OUTCOME:
+        return order.read_outcome(bits)
     values = []
     for part in PARTS[schema]:
         if part == "c":

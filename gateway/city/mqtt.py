@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import quote
 
+from gateway.city.operator import Operators
 from gateway.city.platform import PackRefused
 from gateway.errors import CityError
 from gateway.mqtt.client import ClientOptions
@@ -22,6 +23,7 @@ class MqttCity:
 
     topic    template; {site} and {node} are filled in, percent-encoded, so that neither can add a level or a wildcard
     content  "json" or "cbor"
+    operators  who is heard there; None: nobody
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class MqttCity:
         site: str,
         name: str = "city",
         content: Content = "json",
+        operators: Operators | None = None,
     ) -> None:
         self._topic = topic.replace("{site}", encoded(site))
         self.content: Content = content
         self.on_room: Callable[[], None] | None = None
-        self._link = Link(options, name=f"city {name}")
+        self._operators = operators
+        self._link = Link(options, name=f"city {name}", on_message=operators.take if operators else None)
         self._session: Session | None = None
         self._is_ready = asyncio.Event()
         self._is_gone = asyncio.Event()
@@ -93,6 +97,7 @@ class MqttCity:
             **self._link.status(),
             "in_flight": session.in_flight if session else 0,
             "receive_maximum": session.receive_maximum if session else None,
+            **({"operators": self._operators.state} if self._operators else {}),
         }
 
     async def _serve(self, session: Session) -> None:
@@ -101,6 +106,8 @@ class MqttCity:
         self._is_gone.clear()
         self._is_ready.set()
         try:
+            if self._operators is not None:
+                await self._operators.listen(session)
             await session.wait_closed()
         finally:
             self._is_ready.clear()

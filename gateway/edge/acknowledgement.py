@@ -21,11 +21,12 @@ _MOST = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:
-    """Who acknowledges which alarm."""
+    """Who acknowledges which alarm. node: id or label; n: which time it was raised, None: the present one."""
 
     rule: str
     node: str
     by: str
+    n: int | None = None
 
 
 def leave(data_dir: Path, note: Acknowledgement) -> Path:
@@ -44,7 +45,8 @@ def waiting(data_dir: Path) -> list[tuple[Path, Acknowledgement]]:
         try:
             with path.open("rb") as file:
                 table = json.loads(file.read(_MOST_BYTES))
-            found.append((path, Acknowledgement(**{name: str(table[name]) for name in ("rule", "node", "by")})))
+            rule, node, by = (str(table[name]) for name in ("rule", "node", "by"))
+            found.append((path, Acknowledgement(rule=rule, node=node, by=by)))
         except (OSError, ValueError, KeyError, TypeError):
             log.warning("%s is no acknowledgement; it is removed", path)
             path.unlink(missing_ok=True)

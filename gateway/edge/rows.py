@@ -19,6 +19,17 @@ class Tables(Protocol):
     def executemany(self, sql: str, parameters: Any, /) -> Any: ...
 
 
+class Commit(Tables, Protocol):
+    """A transaction of the store."""
+
+    @property
+    def unlogged(self) -> Tables:
+        """The database alone. What is changed there is lost with the power unless a checkpoint comes before."""
+
+    def ask_checkpoint(self) -> None:
+        """Have one made after this commit."""
+
+
 class Row(Protocol):
     """A thing that is kept. `is_dirty` is set by whoever changes it, after note()."""
 

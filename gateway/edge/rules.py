@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 from gateway.config_alarm import RuleConfig
-from gateway.edge.alarm import ACKNOWLEDGED, CLEARED, NORMAL, RAISED, Alarm, Step, Timing, as_report
+from gateway.edge.alarm import ACKNOWLEDGED, CLEARED, NORMAL, RAISED, Alarm, Timing, as_report
 from gateway.edge.condition import Verdict, judge, judge_expression
 from gateway.edge.expression import Expression, ExpressionError, name_of
 from gateway.edge.groups import Groups
@@ -177,10 +177,7 @@ class Rules:
         return as_report(alarm, state, severity, self._timing, at_s=at_s, value=None if hidden else alarm.value, **more)
 
     def tick(self, tx: Tables, now_s: float, clock_boot: int | None = None) -> list[Report]:
-        """What the clock alone decides: hold times, silence, rules that changed or are gone.
-
-        Expressions of the node are judged anew after each step, so that replay can do the same after each record.
-        """
+        """What the clock alone decides: hold times, silence, rules that changed or are gone."""
         now_s = exact_time_s(now_s)  # as the records say it
         self._timing = _timing_of(clock_boot)
         if self._has_silent:
@@ -224,42 +221,18 @@ class Rules:
         return made
 
     def acknowledge(
-        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, clock_boot: int | None = None
+        self, tx: Tables, name: str, node: str, *, by: str, now_s: float, clock_boot: int | None, n: int | None
     ) -> list[Report] | None:
-        """Somebody has seen it. None if it is not raised, or was acknowledged before."""
+        """Somebody has seen it. None if it is not raised, was acknowledged before, or another time (n) is meant."""
         now_s = exact_time_s(now_s)
         self._timing = _timing_of(clock_boot)
         alarm, rule = self._alarms.find(tx, (name, node, 0.0)), self._rules.get(name)
-        if alarm is None or rule is None or alarm.phase != RAISED:
+        if alarm is None or rule is None or alarm.phase != RAISED or n not in (None, alarm.n):
             return None
         made = [self._step(rule, alarm, ACKNOWLEDGED, now_s, by=by), *self._consequences(tx, node, now_s)]
         if rule.config.latching and alarm.since_s is None:
             made += [self._step(rule, alarm, CLEARED, now_s), *self._consequences(tx, node, now_s)]
         return made
-
-    def replay(self, tx: Tables, step: Step, timing: Timing) -> list[Report]:
-        """A record says that this step was taken; the records that must follow it."""
-        self._timing = timing
-        self._take_step(tx, step)
-        return self._consequences(tx, step.node, step.at_s)
-
-    def _take_step(self, tx: Tables, step: Step) -> None:
-        rule = self._rules.get(step.rule)
-        alarm = self._alarms.find(tx, (step.rule, step.node, 0.0))
-        if alarm is None:
-            if rule is None or step.state == CLEARED:
-                return
-            alarm = self._alarm(tx, rule, step.node)
-        if step.n < alarm.n:
-            return  # of an earlier time than what is remembered
-        alarm.n = step.n
-        alarm.phase = NORMAL if step.state == CLEARED else step.state
-        if step.state == RAISED and alarm.since_s is None:
-            alarm.since_s = step.at_s
-        self._alarms.note(alarm)
-        if rule is None or rule.shape != alarm.shape:
-            self._alarms.drop(alarm)
-            self._plans.pop(alarm.node, None)
 
     def raised(self, tx: Tables) -> dict[tuple[str, str], str]:
         """The phase of each alarm that is raised, by rule and node."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gateway import gaps
 from gateway.edge.rows import Key, Rows, Tables
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Report, exact_time_s
 
 REASON = "withheld"
 
@@ -88,15 +88,6 @@ class Withheld:
             self._take_off(held, held.count)
         return made
 
-    def replay(self, tx: Tables, record: Report) -> None:
-        """This record has told so many."""
-        said = {reading.quantity: reading.value for reading in record.readings}
-        epoch, count = said.get("gap/epoch"), said.get("gap/count")
-        key = ("", record.subject or "", float(epoch) if isinstance(epoch, int) else -1.0)
-        held = self._held.find(tx, key)
-        if held is not None and isinstance(count, int):
-            self._take_off(held, count)
-
     def _take_off(self, held: Held, count: int) -> None:
         held.count = max(0, held.count - count)
         if not held.count:
@@ -110,11 +101,6 @@ class Withheld:
         """Memory is empty again."""
         self._total = None
         self._held.forget()
-
-
-def is_withheld(record: Report) -> bool:
-    """Whether a gap record is one of these."""
-    return Reading(quantity="gap/reason", value=REASON) in record.readings
 
 
 def _parse(key: Key, state: str, is_open: bool) -> Held:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from drivers.link import keys
 from drivers.link.frame import (
+    ACK,
     URGENT,
     Frame,
     FrameError,
@@ -215,11 +216,11 @@ class Sessions:
         self._changed.add(opened.node.id)
         return session
 
-    def reply_to(self, tx: Tables, opened: Opened) -> Reply:
+    def reply_to(self, tx: Tables, opened: Opened, *, kind: int = ACK) -> Reply:
         """What seals one downlink: its counter was never used and is on disk with this commit. Raises StoreFull."""
         counter = self._reserve(tx, opened.node.id)
         box, iv = self._key(opened.node, opened.root, opened.epoch, keys.DOWN)
-        header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full)
+        header = downlink_header(opened.node.address, opened.counter, counter, full=opened.is_full, kind=kind)
         aad = aad_downlink(header[:3], opened.epoch, counter, opened.counter)
         return Reply(header, box, keys.nonce(iv, counter), aad)
 

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Sequence
 from typing import get_args
 
-from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value
+from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value, record_id_of
 
 _HEAD = struct.Struct("<HIBBdH")
 _READING = struct.Struct("<HHB")
@@ -210,49 +210,25 @@ def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
 def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
     """The report that `encode` made these bytes of. Raises ValueError, IndexError or struct.error for other bytes."""
     node_at, _, flags, kind, measured_at_s, count = _HEAD.unpack_from(payload, at)
-    at += _HEAD.size
     node = names[node_at]
-    epoch: int | None = None
-    seq: int | None = None
-    form = flags & _FORM
-    if form == _HASHED:
-        record_id = f"{node}/h/{payload[at : at + _HASH_BYTES].hex()}"
-        at += _HASH_BYTES
-    elif form == _NUMBERED:
-        epoch, seq = _NUMBERS.unpack_from(payload, at)
-        record_id = f"{node}/{epoch}/{seq}"
-        at += _NUMBERS.size
-    else:
-        record_id, at = _text(payload, at)
+    record_id, epoch, seq, at = _read_identity(payload, at + _HEAD.size, node, flags & _FORM)
+    pending, at = _read_pending(payload, at) if kind & _HAS_PENDING else (None, at)
     error_s: float | None = None
-    subject: str | None = None
-    pending: Pending | None = None
-    if kind & _HAS_PENDING:
-        boot, quality, not_before_s = _PENDING.unpack_from(payload, at)
-        pending = Pending(boot, QUALITIES[quality], None if math.isnan(not_before_s) else not_before_s)
-        at += _PENDING.size
     if flags & _HAS_ERROR:
         (error_s,) = _F64.unpack_from(payload, at)
-        at += 8
+        at += _F64.size
+    subject: str | None = None
     if flags & _HAS_SUBJECT:
         subject = names[_U16.unpack_from(payload, at)[0]]
-        at += 2
+        at += _U16.size
     if kind & _HAS_NUMBERS:
         epoch, seq = _NUMBERS.unpack_from(payload, at)
         at += _NUMBERS.size
-    if count == 1:
-        readings: tuple[Reading, ...] = (_read_reading(payload, at, names)[0],)
-    else:
-        listed = []
-        for _ in range(count):
-            reading, at = _read_reading(payload, at, names)
-            listed.append(reading)
-        readings = tuple(listed)
     return Report(
         node=node,
         record_id=record_id,
         measured_at_s=measured_at_s,
-        readings=readings,
+        readings=_read_readings(payload, at, names, count),
         epoch=epoch,
         seq=seq,
         time_quality=QUALITIES[flags & 3],
@@ -262,6 +238,34 @@ def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
         subject=subject,
         pending=pending,
     )
+
+
+def _read_identity(payload: bytes, at: int, node: str, form: int) -> tuple[str, int | None, int | None, int]:
+    """The record id, its epoch and sequence if it is made of them, and the position behind."""
+    if form == _HASHED:
+        end = at + _HASH_BYTES
+        return record_id_of(node, payload[at:end]), None, None, end
+    if form == _NUMBERED:
+        epoch, seq = _NUMBERS.unpack_from(payload, at)
+        return f"{node}/{epoch}/{seq}", epoch, seq, at + _NUMBERS.size
+    text, at = _text(payload, at)
+    return text, None, None, at
+
+
+def _read_pending(payload: bytes, at: int) -> tuple[Pending, int]:
+    boot, quality, not_before_s = _PENDING.unpack_from(payload, at)
+    pending = Pending(boot, QUALITIES[quality], None if math.isnan(not_before_s) else not_before_s)
+    return pending, at + _PENDING.size
+
+
+def _read_readings(payload: bytes, at: int, names: list[str], count: int) -> tuple[Reading, ...]:
+    if count == 1:
+        return (_read_reading(payload, at, names)[0],)
+    found = []
+    for _ in range(count):
+        reading, at = _read_reading(payload, at, names)
+        found.append(reading)
+    return tuple(found)
 
 
 def _read_reading(payload: bytes, at: int, names: list[str]) -> tuple[Reading, int]:

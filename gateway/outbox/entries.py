@@ -74,6 +74,8 @@ class Transaction:
         self.state = state
         self.frame = frame
         self.has_savepoint = False
+        self.wants_checkpoint = False
+        self.accepted = 0  # records that came from outside
 
     # The tables
 
@@ -96,10 +98,27 @@ class Transaction:
             self.db.executemany(sql, listed)
 
     def _note(self, sql: str, rows: list[tuple[object, ...]]) -> None:
+        self.set_savepoint()
+        self.frame.put_statement(STATEMENT, sql, rows)
+
+    def set_savepoint(self) -> None:
+        """The tables can be brought back to where they are now, if the commit fails."""
         if not self.has_savepoint:
             self.db.execute("SAVEPOINT commit_in_the_making")
             self.has_savepoint = True
-        self.frame.put_statement(STATEMENT, sql, rows)
+
+    @property
+    def unlogged(self) -> Unlogged:
+        """The database alone, for what can be made again from the records since the last checkpoint."""
+        return Unlogged(self)
+
+    def ask_checkpoint(self) -> None:
+        """Have one made after this commit, if the disk lets us."""
+        self.wants_checkpoint = True
+
+    def stamp(self, now_s: float) -> float:
+        """The moment as a reader will find it with a record that is stored now (whole milliseconds)."""
+        return self.frame.stamp(now_s)
 
     # The outbox
 
@@ -107,6 +126,7 @@ class Transaction:
         """Store one record for every platform."""
         size = self.frame.put_record(report, stream, is_produced=is_produced, now_s=now_s)
         self.state.ledger.came(stream, 1, size, produced=int(is_produced))
+        self.accepted += not is_produced
 
     def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> None:
         """Store records in their shortest form, as `put` would store them."""
@@ -137,6 +157,25 @@ class Transaction:
             self.state.heard.add(mark)
 
 
+class Unlogged:
+    """Tables (tables.Tables) whose changes the log does not hold. A failed commit takes them back like all others."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    @property
+    def total_changes(self) -> int:
+        return self._tx.total_changes
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        self._tx.set_savepoint()
+        return self._tx.db.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        self._tx.set_savepoint()
+        self._tx.db.executemany(sql, rows)
+
+
 def _flat(runs: Sequence[Run]) -> list[int]:
     """Runs as steps: from the end of one to the beginning of the next, and its length."""
     flat: list[int] = []
@@ -158,12 +197,18 @@ def _runs(flat: Sequence[int]) -> list[Run]:
 # Replay
 
 
-def replay(log: Log, position: Position, db: sqlite3.Connection | None, state: State) -> int:
-    """Do again what the log says after `position`. `db` None: leave the tables alone. Returns records found missing."""
+def replay(
+    log: Log, position: Position, db: sqlite3.Connection, state: State, *, tables_from: Position | None = None
+) -> int:
+    """Do again what the log says after `position`. Returns records found missing.
+
+    tables_from  changes of the tables before it are of another database and left out
+    """
     damaged = 0
     for segment, number, leaf in log.since(position):
         damaged += _find_missing(state.ledger, leaf.header.firsts)
-        _do_page(segment, number, leaf, db, state)
+        is_ours = tables_from is None or (segment.number, number) >= tables_from[:2]
+        _do_page(segment, number, leaf, db if is_ours else None, state)
     damaged += _find_missing(state.ledger, log.next)
     state.heard.keep()
     return damaged

@@ -75,6 +75,12 @@ class Frame:
         """How much of the page in the making is used, 0 to 1."""
         return (self._page.used + self._page.names.size) / ROOM
 
+    def stamp(self, now_s: float) -> float:
+        """`now_s` as it will be read from a record that is added now."""
+        if self.base_s is None:
+            self.base_s = now_s
+        return self.base_s + max(0, round((now_s - self.base_s) * 1000)) / 1000
+
     def put_record(self, report: Report, stream: int, *, is_produced: bool, now_s: float) -> int:
         """Add a record under the next ordinal of its stream. Returns its size in bytes."""
         kind = RECORD | stream | (PRODUCED if is_produced else 0)
@@ -154,7 +160,7 @@ class Frame:
         """From the first record's time on, which is the page's."""
         if self.base_s is None:
             self.base_s = now_s
-        return min(max(int((now_s - self.base_s) * 1000), 0), body.MOST_MS)
+        return min(max(round((now_s - self.base_s) * 1000), 0), body.MOST_MS)
 
     def _fits(self, payload: bytes) -> bool:
         return self._page.used + self._page.names.size + ENTRY_BYTES + len(payload) <= ROOM

@@ -21,6 +21,7 @@ from gateway.registry.statement import AUTHORITY
 from gateway.registry.writer import MOST_ENTRIES, Piece
 
 MAGIC = b"lamppost bundle 1\n"
+_MOST_WRITERS = 4096
 LARGEST_ITEM = MOST_ENTRIES * (LONGEST + 16) + 4096
 
 
@@ -74,6 +75,16 @@ def decode_piece(data: bytes) -> Piece:
     ):
         raise BundleError("this piece of a registry has parts that are none")
     return Piece(writer=writer, start=start, entries=entries, head=head)
+
+
+def read_sizes(said: object) -> dict[str, int]:
+    """How many entries of each writer somebody says it has. Raises BundleError."""
+    if not isinstance(said, dict) or len(said) > _MOST_WRITERS:
+        raise BundleError("this says nothing about logs")
+    for writer, size in said.items():
+        if not isinstance(writer, str) or isinstance(size, bool) or not isinstance(size, int):
+            raise BundleError("this says nothing about logs")
+    return said
 
 
 def pieces_for(registry: Registry, since: Mapping[str, int], *, only: str | None = None) -> Iterator[Piece]:

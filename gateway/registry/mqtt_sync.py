@@ -19,7 +19,7 @@ from gateway.mqtt.errors import PacketError, SessionError
 from gateway.mqtt.link import Link
 from gateway.mqtt.packet import Publish
 from gateway.mqtt.session import Session
-from gateway.registry.bundle import BundleError, Taken, decode_piece, encode_piece, pieces_for, take_pieces
+from gateway.registry.bundle import BundleError, Taken, decode_piece, encode_piece, pieces_for, read_sizes, take_pieces
 from gateway.registry.registry import Registry, RegistryError
 from gateway.registry.statement import Statement
 
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 _HEARTBEAT_S = 60.0
 _PIECES_PER_ANSWER = 16
 _MOST_PEERS = 256
-_MOST_WRITERS = 4096
 
 
 class MqttSync:
@@ -154,9 +153,6 @@ def _read_have(payload: bytes) -> tuple[str, dict[str, int]]:
         peer, sizes = decode(payload, largest=1 << 18)
     except (CborError, TypeError, ValueError):
         raise BundleError("this says nothing about logs") from None
-    if not isinstance(peer, str) or not isinstance(sizes, dict) or len(sizes) > _MOST_WRITERS:
+    if not isinstance(peer, str):
         raise BundleError("this says nothing about logs")
-    for writer, size in sizes.items():
-        if not isinstance(writer, str) or isinstance(size, bool) or not isinstance(size, int):
-            raise BundleError("this says nothing about logs")
-    return peer, sizes
+    return peer, read_sizes(sizes)

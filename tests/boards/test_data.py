@@ -14,7 +14,12 @@ def test_every_board_file_loads_and_names_its_source(name: str) -> None:
     assert json.loads(board.to_json())["radio"]["chip"] == board.radio.chip
     radio = board.radio
     pins = [board.spi.sck, board.spi.mosi, board.spi.miso, radio.nss, radio.reset, radio.busy, radio.dio1, radio.dio0]
-    pins += [board.switch and board.switch.pin, board.battery and board.battery.pin, board.water_adc]
+    pins += [
+        board.switch and board.switch.pin,
+        board.output and board.output.pin,
+        board.battery and board.battery.pin,
+        board.water_adc,
+    ]
     pins += [board.uart and board.uart.tx, board.uart and board.uart.rx, board.i2c and board.i2c.sda]
     used = [pin for pin in pins if pin is not None]
     assert len(used) == len(set(used))

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.edge import basis
+from gateway.edge.windows import Windows
 from gateway.numbering import Numbering
 from gateway.outbox.entries import Transaction
 from gateway.outbox.ledger import Ledger
@@ -117,8 +119,17 @@ def written_again_in_place_after_a_failed_sync(patch: Patch) -> None:
     patch.setattr(PowerDisk, "sync", stubborn)
 
 
+def windows_as_of_the_checkpoint(patch: Patch) -> None:
+    """A start takes the rows of windows as they are, though the log has records after them."""
+    patch.setattr(basis, "catch_up", lambda *_: None)
+
+
+def windows_keep_what_failed(patch: Patch) -> None:
+    """What windows hold in memory survives a commit that failed."""
+    patch.setattr(Windows, "forget", lambda self: None)
+
+
 MUTANTS = (
-    ack_before_commit,
     no_fdatasync,
     no_folder_sync,
     cursor_moved_before_the_platform_has_it,
@@ -126,4 +137,6 @@ MUTANTS = (
     counter_moved_outside_the_commit,
     own_numbers_moved_outside_the_commit,
     written_again_in_place_after_a_failed_sync,
+    windows_as_of_the_checkpoint,
+    windows_keep_what_failed,
 )

@@ -27,6 +27,7 @@ from gateway.store import StoreError
 from tests.faults.power import Power
 from tests.faults.power_disk import PowerDisk
 from tests.faults.power_sqlite import PowerSqlite
+from tests.faults.power_windows import EDGE, WindowCheck
 from tests.gateway.cores import NOW_S, ManualTime, hear, running_core
 from tests.gateway.link_node import LinkNode
 
@@ -34,6 +35,7 @@ GATEWAY, CITIES = "gw-1", ("near", "far")
 _ERRNOS = (5, 28)  # EIO, ENOSPC
 _BOTH_LANES: tuple[Lane, ...] = ("live", "backlog")
 _DEVICES = 3
+_STEP_S = 0.125  # between two readings of a device, so that it never comes to be far in the future
 
 
 @dataclass
@@ -55,6 +57,8 @@ class Count:
     two_ids: list[str] = field(default_factory=list)
     repeated_ids: list[str] = field(default_factory=list)
     repeated_nonces: list[str] = field(default_factory=list)
+    miscounted: list[str] = field(default_factory=list)  # windows
+    gaps: list[str] = field(default_factory=list)  # told, though nothing was given up
 
     @property
     def problems(self) -> list[str]:
@@ -101,6 +105,7 @@ class World:
         self._acknowledged: dict[str, object] = {}
         self._ids: dict[object, str] = {}  # by content
         self._contents: dict[str, object] = {}
+        self._windows = WindowCheck()
         self._highest_down = 0
         self._down: dict[int, bytes] = {}
         self.node.enrol(data_dir)
@@ -131,6 +136,7 @@ class World:
                     await self._check(core)
                     await self._drain(core)
                     await self._check(core)
+                    await self._check_windows(core)
             except Exception as error:  # noqa: BLE001  as above
                 self._note_end(error)
         self.count.unsynced_writes += self.disk.unsynced + self.sqlite.lost
@@ -147,6 +153,7 @@ class World:
             files=self.disk,
             segment_bytes=self.segment_bytes,
             gateway_id=GATEWAY,
+            edge=EDGE,
         )
 
     def _arm(self) -> None:
@@ -190,6 +197,8 @@ class World:
                 work.append(self._report(core))
             if chance.random() < 0.4:
                 work.append(self._own_record(core))
+            if chance.random() < 0.3:
+                work.append(core.tell_windows())
             for platform in self.platforms:
                 if chance.random() < (0.7 if platform.name == "near" else 0.15):
                     work.append(self._deliver(core, platform))
@@ -200,7 +209,7 @@ class World:
         """One message, or many that come together."""
         many = self._unanswered.setdefault(device, self.chance.choice((1, 1, 2, 40, 150)) if device == 0 else 1)
         values = range(self._next[device], self._next[device] + many)
-        payloads = [json.dumps([{"n": "count", "v": value, "t": NOW_S + value}]).encode() for value in values]
+        payloads = [json.dumps([{"n": "count", "v": value, "t": NOW_S + value * _STEP_S}]).encode() for value in values]
         try:
             (refused,) = await core.intake.submit_bursts([self._burst(device, payloads, values)])
         except StoreError:
@@ -301,6 +310,14 @@ class World:
 
     # What must be true
 
+    async def _check_windows(self, core: Core) -> None:
+        """Let all windows be told, and compare them with what is stored."""
+        for _ in range(3):  # on a disk that was full they wait for room
+            self.time.advance(10_000)
+            await core.tell_windows()
+            await self._drain(core)
+        self.count.miscounted += list(self._windows.mistakes())[:5]
+
     async def _check(self, core: Core) -> None:
         """After a start: everything that was acknowledged is here or there, once, in order, and counted."""
         if core.store.notices or core.store.vault.damaged:
@@ -344,6 +361,10 @@ class World:
 
     def _note_identity(self, report: Report) -> None:
         content = _content_of(report)
+        if report.record_id not in self._contents:
+            self._windows.note(report)
+            if report.kind == "gap":
+                self.count.gaps.append(f"{report.subject}: {report.readings}")
         if self._contents.setdefault(report.record_id, content) != content:
             self.count.repeated_ids.append(report.record_id)
         if self._ids.setdefault(content, report.record_id) != report.record_id:
@@ -359,6 +380,9 @@ def _place_of(report: Report) -> float:
 
 def _content_of(report: Report) -> tuple[str, str, float]:
     """(sender, what, number): what a sender said, whatever its record is called."""
+    if report.kind == "window":
+        revision = next((one.value for one in report.readings if one.quantity == "revision"), 0)
+        return report.subject or "", f"window {report.measured_at_s:.0f}", float(str(revision))
     if report.node.startswith("urn:"):
         return report.node, "seq", float(report.seq or 0)
     return report.node, report.readings[0].quantity, float(str(report.readings[0].value))

@@ -49,6 +49,7 @@ def run(path):
     clock, parts = Clock(), Parts()
     Flash(Supply()).mount()
     parts.settings = settings_of(enrolled())
+    parts.pace = parts.output = None
     journal, _ = open_journal("/node/journal", b"ownerown")
     parts.archive = Archive(parts.settings, journal, cap=400)
     close_what_disagrees(parts.settings, journal)

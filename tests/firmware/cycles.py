@@ -96,7 +96,9 @@ def make_parts(clock):
     """What a Node is made of, on a new flash, with a sensor and a bearer of this test."""
     parts = Parts()
     Flash(Supply()).mount()
-    parts.settings = settings_of(enrolled())
+    parts.nvs = enrolled()
+    parts.settings = settings_of(parts.nvs)
+    parts.pace = parts.output = None
     journal, _ = open_journal("/node/journal", b"ownerown")
     parts.archive = Archive(parts.settings, journal, cap=400)
     close_what_disagrees(parts.settings, journal)

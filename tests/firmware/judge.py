@@ -5,6 +5,7 @@ and raises AssertionError at what must never happen. For both interpreters.
 from drivers.link import ack as acks
 from drivers.link import frame as frames
 from drivers.link.keys import DOWN, UP, derive, nonce
+from drivers.link.order import pack_command
 from drivers.link.seal import Ccm
 from drivers.link.unpack import unpack
 
@@ -42,6 +43,7 @@ class Judge:
         self.highest = {}  # epoch -> highest sequence
         self.down_counter = 0
         self.repeats = 0
+        self.order = None  # goes with the next answer (drivers.link.order.pack_order)
 
     def take(self, frame):
         """Open, check and store one uplink. Returns the sealed ack."""
@@ -101,12 +103,15 @@ class Judge:
             wide=parsed.is_full,
             epoch=None if of_epoch == epoch else of_epoch,
         )
-        return self.seal_down(epoch, counter, plain, full=parsed.is_full)
+        if self.order is None:
+            return self.seal_down(epoch, counter, plain, full=parsed.is_full)
+        order, self.order = self.order, None
+        return self.seal_down(epoch, counter, pack_command(order, plain), full=parsed.is_full, kind=frames.COMMAND)
 
-    def seal_down(self, epoch, counter, plain, *, full, root=None):
-        """An ACK frame around `plain`, that answers the uplink `counter`."""
+    def seal_down(self, epoch, counter, plain, *, full, root=None, kind=frames.ACK):
+        """A downlink around `plain`, that answers the uplink `counter`."""
         key, iv = derive(root or self.root, epoch, DOWN)
         self.down_counter += 1
-        header = frames.downlink_header(ADDRESS, counter, self.down_counter, full=full)
+        header = frames.downlink_header(ADDRESS, counter, self.down_counter, full=full, kind=kind)
         aad = frames.aad_downlink(header[:3], epoch, self.down_counter, counter)
         return header + Ccm(aes(key)).seal(nonce(iv, self.down_counter), aad, plain)

@@ -7,6 +7,9 @@ import pytest
 
 from boards import data
 from boards.virtual.street import Street
+from drivers.link import order
+from drivers.link.order import output_arguments, pack_order
+from drivers.link.schema import OUTCOME
 from provisioning.provision import files_for
 from tests.firmware.gateways import Gateway, MqttGateway, RadioGateway
 from tests.firmware.judge import ROOT, Judge
@@ -25,10 +28,12 @@ SERVE = """
 """
 
 
-def test_both_bearers_and_report_cycles_fit_128_kib(street: Street) -> None:
+def test_both_bearers_report_cycles_and_an_order_fit_128_kib(street: Street) -> None:
     shims = shims_of(street)
     with RadioGateway(Judge(ROOT), street.gateway_radio_path) as gateway:
-        console = _run(street, gateway, HEAP_KIB, shims, config=CONFIG, extra=BOTH_BEARERS)
+        gateway.judge.order = pack_order(1, 1, order.OUTPUT, output_arguments(0, 60, 1))
+        console = _run(street, gateway, HEAP_KIB, shims, config={**CONFIG, "output": {}}, extra=BOTH_BEARERS)
+        assert (OUTCOME, (1, 1, order.DONE, 0)) in gateway.judge.reports.values()
     print(f"live {_live_kib(console, shims):.1f} KiB of {HEAP_KIB}; shims apart {shims / KIB:.1f} KiB")
     assert console.acknowledged
     assert "MemoryError" not in console.text

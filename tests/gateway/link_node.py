@@ -85,10 +85,19 @@ class LinkNode:
 
     def open(self, downlink: bytes, *, answered: int | None = None, highest: int = 0) -> Any:
         """The Ack in a downlink that answers the last uplink. Raises FrameError if it is none."""
+        return ack.unpack_ack(self.plain(downlink, answered=answered, highest=highest))
+
+    def order(self, downlink: bytes) -> tuple[bytes, Any]:
+        """The order and the Ack of a COMMAND that answers the last uplink; b"" if it is an ACK."""
+        plain = self.plain(downlink)
+        end = plain[0] + 1 if frame.parse_downlink(downlink).kind == frame.COMMAND else 0
+        return plain[1:end], ack.unpack_ack(plain[end:])
+
+    def plain(self, downlink: bytes, *, answered: int | None = None, highest: int = 0) -> bytes:
+        """What is sealed in a downlink that answers the last uplink. Raises FrameError."""
         parsed = frame.parse_downlink(downlink)
         counter = parsed.counter if parsed.is_full else frame.reconstruct_counter(parsed.counter, highest)
         answers = self.counter if answered is None else answered
         key, iv = keys.derive(self.root_key, self.epoch, keys.DOWN)
         aad = frame.aad_downlink(parsed.head, self.epoch, counter, answers)
-        plain = seal.Ccm(aes_ecb(key)).open(keys.nonce(iv, counter), aad, downlink[parsed.header_len :])
-        return ack.unpack_ack(bytes(plain))
+        return bytes(seal.Ccm(aes_ecb(key)).open(keys.nonce(iv, counter), aad, downlink[parsed.header_len :]))

@@ -1,17 +1,19 @@
-"""100,000 broken frames at the gateway's door: each is refused under a name, none is stored, none stops the next."""
+"""Broken frames at the gateway's door: each is refused under a name, none is stored, none stops the next."""
 
 import random
 import sqlite3
+
+import pytest
 
 from drivers.link.frame import URGENT
 from drivers.link.pack import JOURNAL_FULL
 from drivers.link.reasons import REASONS
 from gateway.core import Core
 from gateway.intake import Uplink
+from tests.campaign import MILLION, campaign
 from tests.gateway.cores import NOW_S, running_core
 from tests.gateway.link_node import LinkNode
 
-FRAMES = 100_000
 NAMES = {*REASONS, "unknown_node", "no_session", "stale_epoch", "replayed", "too_many_holes"}
 
 
@@ -25,7 +27,8 @@ def seeds(node):
     yield node.frame(8, other_epoch=2)
 
 
-async def test_broken_frames_are_refused_under_a_name_and_change_nothing(tmp_path):
+@pytest.mark.parametrize("count", [100_000, MILLION])
+async def test_broken_frames_are_refused_under_a_name_and_change_nothing(tmp_path, count, capsys):
     chance = random.Random(255)
     node, other = LinkNode(1, epoch=3), LinkNode(2, address=0x1001)
     node.enrol(tmp_path)
@@ -35,9 +38,11 @@ async def test_broken_frames_are_refused_under_a_name_and_change_nothing(tmp_pat
         assert (await core.intake.submit(Uplink(frame=first, bearer="mqtt", received_at_s=NOW_S))).accepted
         good = [first, *seeds(node)]
         before = await core.store.read(everything), await core.outbox.audit()
-        for _ in range(FRAMES // 1000):
-            reasons = await core.store.write(lambda tx: [take(core, tx, broken(good, chance)) for _ in range(1000)])
-            assert set(reasons) <= NAMES
+        with campaign("frames", count, capsys) as outcomes:
+            for _ in range(count // 1000):
+                frames = [broken(good, chance) for _ in range(1000)]
+                outcomes.update(await core.store.write(lambda tx, some=frames: [take(core, tx, one) for one in some]))
+        assert set(outcomes) <= NAMES
         assert (await core.store.read(everything), await core.outbox.audit()) == before
         for frame in seeds(node):
             assert (await core.intake.submit(Uplink(frame=frame, bearer="mqtt", received_at_s=NOW_S))).accepted

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.senml_decode import Resolved, SenmlError, decode
 from gateway.senml_units import PRIMARY, SECONDARY, in_primary
+from tests.campaign import MILLION, campaign
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "vectors" / "rfc8428_senml.json").read_text())["examples"]
 ABSOLUTE_S = 2**28
@@ -172,20 +173,21 @@ def test_every_secondary_unit_leads_to_a_primary_one():
     assert (in_primary(72, "km/h"), in_primary(1013.25, "hPa"), in_primary(35, "ug/m3")) == (20.0, 101325.0, 35e-9)
 
 
-def test_100_000_mutated_packs_are_read_or_refused_under_a_name():
+@pytest.mark.parametrize("count", [100_000, MILLION])
+def test_mutated_packs_are_read_or_refused_under_a_name(count, capsys):
     chance = random.Random(8428)
     seeds = [json.dumps(example["json"]).encode() for example in EXAMPLES]
     seeds += [as_cbor(example["json"]) for example in EXAMPLES]
-    outcomes = {"taken": 0}
-    for _ in range(100_000):
-        payload = _mutated(bytearray(chance.choice(seeds)), chance)
-        try:
-            resolved = decode(bytes(payload))
-        except SenmlError as error:
-            outcomes[error.reason] = outcomes.get(error.reason, 0) + 1
-        else:
-            outcomes["taken"] += 1
-            assert all(isinstance(one, Resolved) for one in resolved)
+    with campaign("SenML", count, capsys) as outcomes:
+        for _ in range(count):
+            payload = _mutated(bytearray(chance.choice(seeds)), chance)
+            try:
+                resolved = decode(bytes(payload))
+            except SenmlError as error:
+                outcomes[error.reason] += 1
+            else:
+                outcomes["taken"] += 1
+                assert all(isinstance(one, Resolved) for one in resolved)
     assert outcomes["taken"] > 1000
     assert outcomes["malformed"] > 1000
     assert len(outcomes) > 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from paho.mqtt import publish
 
 from gateway import status_view
-from gateway.status import overview
+from gateway.status import StatusFile, overview, read_status
 from lamppost.cli import main
 from tests.gateway.agent import Agent
 
@@ -82,3 +84,36 @@ def test_killed_agent_is_gone_and_not_stopped(agent: Agent) -> None:
 def test_folder_where_none_ran_says_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gateway", "status", "--data-dir", str(tmp_path)]) == 1
     assert "lamppost gateway run" in capsys.readouterr().out
+
+
+async def test_the_file_is_written_in_place_however_its_length_changes(tmp_path: Path) -> None:
+    """A file that is replaced each second would wear the flash out by itself."""
+    inodes = set()
+    for detail in ("x", "x" * 9_000, "x"):
+        said: dict[str, object] = {"detail": detail}
+
+        async def gather(said: dict[str, object] = said) -> dict[str, object]:
+            return said
+
+        running = asyncio.create_task(StatusFile(tmp_path, gather).run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        seen = read_status(tmp_path)
+        assert seen is not None
+        assert (seen.content["detail"], seen.content["state"]) == (detail, "stopped")
+        inodes.add((tmp_path / "status.json").stat().st_ino)
+    assert len(inodes) == 1
+
+
+def test_running_agent_says_what_it_writes_to_its_flash(agent: Agent, port: int) -> None:
+    for value in range(3):
+        publish.single("up/d/senml", f'[{{"n":"t","u":"Cel","v":{value}}}]', qos=1, hostname="127.0.0.1", port=port)
+    agent.wait_until(lambda: overview(agent.data_dir)["flash"]["readings"] == 3)
+    flash = overview(agent.data_dir)["flash"]
+    if flash["written_bytes"] is not None:
+        assert flash["bytes_per_reading"] == round(flash["written_bytes"] / 3, 1)
+    (line,) = [line for line in status_view.lines(overview(agent.data_dir), now_s=0) if line.startswith("flash: ")]
+    assert "bytes per reading" in line or "not known" in line

@@ -300,3 +300,21 @@ async def test_another_process_can_look_while_the_gateway_runs_and_after(tmp_pat
             view.db.execute("DELETE FROM meta")  # its own copy
     with look(tmp_path) as view:
         assert keys(view.db) == ["a"]
+
+
+async def test_sqlite_giving_up_its_transaction_takes_no_table_along(tmp_path):
+    """Also before the first checkpoint of a new database, and beside the log of one that was set aside."""
+
+    def give_up(tx):
+        tx.db.execute("ROLLBACK")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    for begun in ("new", "beside an old log"):
+        async with running(tmp_path) as store:
+            await store.write(put(begun))
+            with pytest.raises(StoreError):
+                await store.write(give_up)
+            await store.write(put(f"{begun}, later"))
+            assert await store.read(keys) == [begun, f"{begun}, later"]
+        for file in tmp_path.glob("lamppost.db*"):
+            file.unlink()

@@ -69,7 +69,7 @@ def test_downlink_header_is_read_as_written(address: int, answers: int, counter:
         (b"\x44" + bytes(20), "unsupported_kind"),  # join
         (b"\x45" + bytes(20), "unsupported_kind"),  # beacon
         (b"\x46" + bytes(20), "unsupported_kind"),  # fragment
-        (b"\x47" + bytes(20), "unsupported_kind"),  # command
+        (bytes.fromhex("47beef78ef01") + bytes(7), "truncated"),  # command
     ],
 )
 def test_unusable_frame_is_refused_by_name(data: bytes, reason: str) -> None:

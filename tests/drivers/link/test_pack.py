@@ -188,7 +188,7 @@ FULL = ((1, 32), (1000, 32))
         (bits(*FIRST)[:-1], False, "truncated"),
         (bits((0, 1), (0, 5), *PLACE), False, "unknown_schema"),
         (bits((0, 1), (9, 5), *PLACE), False, "unknown_schema"),
-        (bits((0, 1), (29, 5), *PLACE), False, "unknown_schema"),
+        (bits((0, 1), (28, 5), *PLACE), False, "unknown_schema"),
         (bits((1, 1), (1, 5), (0x20, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
         (bits((1, 1), (1, 5), (0x84, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
         (bits((1, 1), (1, 5), (0, 8), *PLACE, *CLIMATE_RAW), False, "bad_extension"),  # no bit set

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drivers.link import frame, pack, schema, unpack
+from drivers.link import frame, order, pack, schema, unpack
 from drivers.link.ack import pack_ack, unpack_ack
 from drivers.link.keys import DOWN, UP, derive, nonce
 from drivers.link.reasons import REASONS
@@ -15,8 +15,8 @@ from tests.drivers.link.document import Example
 from tests.drivers.link.sizes import lines
 
 EXAMPLES = document.examples()
-UPLINKS = [example for example in EXAMPLES if example.text("kind") != "ACK"]
-ACKS = [example for example in EXAMPLES if example.text("kind") == "ACK"]
+DOWNLINKS = [example for example in EXAMPLES if example.text("kind") in ("ACK", "COMMAND")]
+UPLINKS = [example for example in EXAMPLES if example not in DOWNLINKS]
 
 
 def by_name(example: Example) -> str:
@@ -24,7 +24,7 @@ def by_name(example: Example) -> str:
 
 
 def test_the_page_has_the_examples() -> None:
-    assert (len(UPLINKS), len(ACKS)) == (6, 2)
+    assert (len(UPLINKS), len(DOWNLINKS)) == (7, 3)
     assert len(document.blocks("bits")) == 3
 
 
@@ -63,29 +63,29 @@ def test_body_says_what_the_example_says(example: Example) -> None:
             assert arrival.uptime_s == report.time_s
 
 
-@pytest.mark.parametrize("example", ACKS, ids=by_name)
+@pytest.mark.parametrize("example", DOWNLINKS, ids=by_name)
 def test_ack_body_is_what_is_packed_and_read(example: Example) -> None:
     base, bits = example.number("base"), int(example.text("bitmap"), 16)
     epoch, utc_s = example.optional("ack_epoch"), example.optional("utc_s")
     body = pack_ack(base, bits, wide=example.is_full, epoch=epoch, utc_s=utc_s)
-    assert body.hex() == example.text("body")
+    ordered = order.pack_command(example.octets("order"), body) if example.has("order") else body
+    assert ordered.hex() == example.text("body")
     ack = unpack_ack(body).resolve(base)
     assert (ack.base, ack.bitmap, ack.epoch, ack.utc_s) == (base, bits, epoch, utc_s)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=by_name)
 def test_frame_is_sealed_as_the_example_says(example: Example) -> None:
-    is_ack = example.text("kind") == "ACK"
+    is_down, kind = example in DOWNLINKS, getattr(frame, example.text("kind"))
     address, counter, epoch = int(example.text("address"), 16), example.number("counter"), example.number("epoch")
-    if is_ack:
+    if is_down:
         answers = example.number("answers")
-        header = frame.downlink_header(address, answers, counter, full=example.is_full)
+        header = frame.downlink_header(address, answers, counter, full=example.is_full, kind=kind)
         aad = frame.aad_downlink(header[:3], epoch, counter, answers)
     else:
-        kind = getattr(frame, example.text("kind"))
         header = frame.uplink_header(kind, address, counter, epoch=epoch if example.is_full else None)
         aad = frame.aad_uplink(header[:3], epoch, counter)
-    key, iv = derive(example.octets("root"), epoch, DOWN if is_ack else UP)
+    key, iv = derive(example.octets("root"), epoch, DOWN if is_down else UP)
     body, number = example.octets("body"), nonce(iv, counter)
     assert [part.hex() for part in (key, iv, number, aad)] == [example.text(w) for w in ("key", "iv", "nonce", "aad")]
     sealed = openssl_ccm(key).encrypt(number, body, aad)
@@ -114,8 +114,14 @@ def test_quantities_and_limits_are_those_of_the_code() -> None:
 
 def test_schemas_are_those_of_the_code() -> None:
     rows = document.table("Schemas", "schema")
-    assert {int(number): tuple(names.split(", ")) for number, names in rows[:-2]} == schema.SCHEMAS
-    assert [int(number) for number, _ in rows[-2:]] == [schema.WINDOW, schema.SELF_DESCRIBING]
+    assert {int(number): tuple(names.split(", ")) for number, names in rows[:-3]} == schema.SCHEMAS
+    assert [int(number) for number, _ in rows[-3:]] == [schema.OUTCOME, schema.WINDOW, schema.SELF_DESCRIBING]
+
+
+def test_codes_and_outcomes_are_those_of_the_code() -> None:
+    for first in ("code", "outcome"):
+        rows = document.table("Command", first)
+        assert [(int(number), getattr(order, name)) for number, name, *_ in rows] == [(i, i) for i in range(1, 5)]
 
 
 def test_refusals_are_the_closed_list_of_the_code() -> None:

@@ -1,14 +1,15 @@
 """Killed at any point, begun again from the last checkpoint and the log: the same records as an uninterrupted run."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from gateway.config_alarm import RuleConfig
 from gateway.config_edge import GroupConfig, PrivacyConfig, ReportConfig, WindowConfig
 from gateway.edge import engine
-from tests.gateway.edge.machine import Machine, alarms, measured, windows
+from gateway.edge.basis import Recent
+from tests.gateway.edge.machine import Commit, Machine, alarms, measured, windows
 
 ALL = ("count", "mean", "min", "max", "std", "last", "time_mean", "rate")
 SETTINGS = {
@@ -40,12 +41,14 @@ SETTINGS = {
         RuleConfig(name="both", kind="expression", expression="hot && u > 1.0 || quiet", hold_s=5),
     ),
 }
+FED = {name: value for name, value in SETTINGS.items() if name not in ("report", "privacy")}  # every reading is logged
+BOTH = pytest.mark.parametrize("settings", [SETTINGS, FED], ids=["rows_in_each_commit", "windows_fed_again"])
 
 
-def run(seed: int, disturb: Callable[[Machine], None]) -> Machine:
+def run(seed: int, disturb: Callable[[Machine], None], settings: dict[str, object] = SETTINGS) -> Machine:
     """The same history for the same seed, with `disturb` called after every step."""
     chance = random.Random(seed)
-    machine = Machine(**SETTINGS)
+    machine = Machine(**settings)
     level = dict.fromkeys("abc", 8.0)
     for seq in range(250):
         machine.now_s += chance.choice((0.0, 0.5, 1.0, 3.0, 12.0))
@@ -67,47 +70,98 @@ def run(seed: int, disturb: Callable[[Machine], None]) -> Machine:
     return machine
 
 
-def checks(seeds: int) -> None:
+def checks(seeds: int, settings: dict[str, object]) -> None:
     for seed in range(seeds):
-        whole = run(seed, lambda machine: None)
+        whole = run(seed, lambda machine: None, settings)
         chance = random.Random(seed + 1)
 
         def disturb(machine: Machine, chance: random.Random = chance) -> None:
             if chance.random() < 0.1:
                 machine.checkpoint()
             if chance.random() < 0.1:
+                machine.fail(measured(chance.choice("abc"), machine.now_s, t=99.0, u=1))
+            if chance.random() < 0.1:
                 machine.kill()
 
-        killed = run(seed, disturb)
+        killed = run(seed, disturb, settings)
         assert killed.produced == whole.produced, seed
         assert killed.forwarded == whole.forwarded, seed
-        assert killed.withheld == whole.withheld > 0
+        assert killed.withheld == whole.withheld
+        assert (whole.withheld > 0) is ("report" in settings)
         kinds = {one.kind for one in whole.produced}
-        assert kinds == {"window", "alarm", "gap"}
+        assert kinds == {"window", "alarm", "gap"} - ({"gap"} if settings is FED else set())
         assert len(whole.produced) > 80
 
 
-def test_kills_between_commits_change_no_record() -> None:
-    checks(2)
+@BOTH
+def test_kills_between_commits_change_no_record(settings: dict[str, object]) -> None:
+    checks(2, settings)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_kills_between_commits_change_no_record_in_many_histories() -> None:
-    checks(400)
+@BOTH
+def test_kills_between_commits_change_no_record_in_many_histories(settings: dict[str, object]) -> None:
+    checks(200, settings)
+
+
+def not_fed(patch: pytest.MonkeyPatch) -> None:
+    """A start takes the windows as the checkpoint has them."""
+    patch.setattr(engine.basis, "catch_up", lambda *_: None)
+
+
+def fed_own_records_only(patch: pytest.MonkeyPatch) -> None:
+    """A start knows which windows were told, not what came."""
+    whole = engine.basis.catch_up
+    patch.setattr(engine.basis, "catch_up", lambda tx, basis, groups, recent: whole(tx, basis, groups, _own_of(recent)))
+
+
+def _own_of(recent: Iterable[Recent]) -> Iterator[Recent]:
+    return (one for one in recent if one.is_produced)
+
+
+def fed_twice(patch: pytest.MonkeyPatch) -> None:
+    """What is in each commit is fed again as well: it counts twice."""
+    patch.setattr(Commit, "unlogged", property(lambda self: self))
+
+
+@pytest.mark.parametrize("mutant", [not_fed, fed_own_records_only, fed_twice], ids=lambda one: one.__name__)
+def test_a_start_that_feeds_wrongly_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        checks(2, FED)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_other_settings_at_any_moment_lose_no_reading(seed: int) -> None:
+    """Windows whose rows are in each commit begin to be fed, and the other way round; a kill may come between."""
+    chance = random.Random(seed)
+
+    def disturb(machine: Machine) -> None:
+        if chance.random() < 0.05:
+            held_back = {"report": (ReportConfig(quantities=("none",), on_change=True, heartbeat_s=9),)}
+            now = {**FED, **(held_back if chance.random() < 0.5 else {})}
+            machine.reconfigure(**now)
+        if chance.random() < 0.2:
+            machine.kill()
+
+    changed = run(seed, disturb, FED)
+    assert changed.produced == run(seed, lambda machine: None, FED).produced
 
 
 def test_a_memory_that_is_too_small_changes_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(5, lambda machine: None)
     for room in (0, 100):
         monkeypatch.setattr(engine, "_CACHED", room)
-        assert run(5, Machine.checkpoint).produced == whole.produced
+        assert run(5, Machine.commit).produced == whole.produced
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_own_records_that_were_torn_off_the_log_are_made_again(seed: int) -> None:
-    whole = run(seed, lambda machine: None)
-    chance = random.Random(seed)
+@BOTH
+def test_own_records_that_were_torn_off_the_log_are_made_again(settings: dict[str, object]) -> None:
+    whole = run(1, lambda machine: None, settings)
+    chance = random.Random(1)
     torn = []
 
     def disturb(machine: Machine) -> None:
@@ -118,7 +172,7 @@ def test_own_records_that_were_torn_off_the_log_are_made_again(seed: int) -> Non
             machine.kill(torn=chance.choice((1, 2, 9)))
         torn.append(before - len(machine.produced))
 
-    killed = run(seed, disturb)
+    killed = run(1, disturb, settings)
     assert sum(torn) > 3
     last, expected = windows(killed.produced), windows(whole.produced)
     assert set(last) == set(expected)

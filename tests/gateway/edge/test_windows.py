@@ -11,7 +11,7 @@ from gateway.edge.engine import Edge
 from gateway.edge.groups import Groups
 from gateway.edge.privacy import Privacy
 from gateway.reading import Reading
-from tests.gateway.edge.machine import START_S, Machine, measured, values_of, windows
+from tests.gateway.edge.machine import START_S, Commit, Machine, measured, values_of, windows
 
 PARK = GroupConfig(name="park", nodes=("lamp-1", "lamp-2"))
 NORTH = GroupConfig(name="north", kind="zone", nodes=("lamp-*",))
@@ -189,7 +189,7 @@ def test_windows_of_the_first_version_are_carried_over():
     )
     groups, counters = Groups(), Counters()
     edge = Edge(EdgeConfig(), groups, Privacy((), groups, key=b"", count=counters.add), counters)
-    edge.begin(db)
+    edge.begin(Commit(db))
     for at_s in (2, -59, -121):
         report = measured("a", START_S + at_s)
         volts = (Reading(quantity="x", value=5.0, unit="V"),)
