@@ -1,8 +1,8 @@
 """Messages of third parties that came together: the plainest go a short way to the outbox, all others by `Devices`.
 
-A short way is only for a reading of which nothing is asked on its way (no privacy, no policy, no edge); who may say it
-under which name is found out once and remembered for as long as that cannot change. Its record id and its bytes on disk
-are those of the long way. Everything is done in the order of arrival.
+The short way is for one reading of one number that privacy leaves as it is; who may say it under which name is found
+out once and remembered for as long as that cannot change. Its record id and its bytes on disk are those of the long
+way. Everything is done in the order of arrival.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class _Way(NamedTuple):
 
 
 class Recording(Protocol):
-    """Where readings go that need nothing on their way; a Recorder."""
+    """Where readings go once they have an id; a Recorder."""
 
-    def is_through(self, device: str, quantity: str) -> bool: ...
-    def through_state(self, tx: Transaction) -> tuple[object, ...]: ...
+    def leaves(self, device: str, quantity: str) -> bool: ...
+    def state_of_ways(self, tx: Transaction) -> tuple[object, ...]: ...
     def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None: ...
 
 
@@ -132,7 +132,7 @@ class Bursts:
 
     def _forget_old_ways(self, tx: Transaction) -> None:
         """What was found out stays for as long as it cannot have changed."""
-        state = (*self._recording.through_state(tx), self._devices.names_of_nodes)
+        state = (*self._recording.state_of_ways(tx), self._devices.names_of_nodes)
         is_same = len(state) == len(self._state) and all(map(operator.is_, state, self._state))
         if not is_same or len(self._ways) >= _WAYS_KEPT:
             self._ways.clear()
@@ -144,7 +144,7 @@ class Bursts:
         way: _Way | Literal[False] = False
         with contextlib.suppress(SenmlError):
             quantity = self._devices.own_name(device, name, assurance)
-            if self._recording.is_through(device, quantity):
+            if self._recording.leaves(device, quantity):
                 self._devices.admit(tx, device)
                 shown = "null" if unit is None else f'"{unit}"'
                 head = f'[["{quantity}", {shown}, "{kind.__name__}", "'

@@ -128,22 +128,21 @@ class Trust:
         """A frame or message was refused."""
         self.audit.refused(reason, who)
 
+    @property
+    def has_policy(self) -> bool:
+        """Whether `permitted` may take something away."""
+        return self.admission.policy() is not None
+
     def permitted(self, report: Report) -> Report:
         """The report with the readings that the policy lets it have."""
         if self.admission.policy() is None:
             return report
-        subject = self._subject_of(report.node)
+        subject = report.node
+        if not subject.startswith("urn:"):
+            found = self.admission.of_device(subject)
+            subject = found.id if found else subject
         allowed = tuple(one for one in report.readings if self.admission.may_report(subject, one.quantity))
         return report if len(allowed) == len(report.readings) else replace(report, readings=allowed)
-
-    def permits(self, device: str, quantity: str) -> bool:
-        """Whether the policy lets a device report this."""
-        return self.admission.policy() is None or self.admission.may_report(self._subject_of(device), quantity)
-
-    def _subject_of(self, node: str) -> str:
-        """Whom the policy speaks of: an identity, also where a device goes by its topic name."""
-        found = None if node.startswith("urn:") else self.admission.of_device(node)
-        return found.id if found else node
 
     def _devices_of_certificate(self, certificate: bytes, name: str) -> tuple[frozenset[str], str | None]:
         """The device names that the holder of this verified certificate may use, or why it is refused."""

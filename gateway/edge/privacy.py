@@ -61,9 +61,10 @@ class Privacy:
         kept = (self._applied(self._policy(node, one.quantity), one) for one in readings)
         return [one for one in kept if one is not None]
 
-    def keeps(self, node: str, quantity: str) -> bool:
-        """Whether no policy covers these readings."""
-        return not self._policies or self._policy(node, quantity) is _KEPT
+    def leaves(self, node: str, quantity: str) -> bool:
+        """Whether `readings` would give such a reading back as it is."""
+        policy = self._policy(node, quantity) if self._policies else _KEPT
+        return policy is _KEPT or policy.action == "local"
 
     def is_local(self, node: str, quantity: str) -> bool:
         """Whether readings of it stay here."""

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from gateway.config import EdgeConfig
-from gateway.config_edge import PrivacyConfig
+from gateway.config_alarm import RuleConfig
+from gateway.config_edge import PrivacyConfig, ReportConfig
 from gateway.intake import Burst, Message
-from tests.gateway.cores import NOW_S, running_core, stored_reports
+from tests.gateway.cores import NOW_S, ManualTime, running_core, stored_reports
 
 PLAIN = {"n": "temp", "u": "Cel", "v": 21.5, "t": 1_800_000_000.125}
 MESSAGES = [
@@ -36,13 +37,20 @@ def payload_of(record):
         {},
         {"window_s": 60},
         {"edge": EdgeConfig(window_s=0, privacy=(PrivacyConfig(quantities=("temp",), action="coarsen", step=5),))},
+        {"edge": EdgeConfig(window_s=0, privacy=(PrivacyConfig(quantities=("no-time",), action="local"),))},
+        {
+            "edge": EdgeConfig(
+                window_s=0, report=(ReportConfig(quantities=("temp",), dead_band=0.2, nodes=("meter-2",)),)
+            )
+        },
+        {"edge": EdgeConfig(rule=(RuleConfig(name="hot", kind="threshold", quantity="temp", above=21.6),))},
     ],
-    ids=["nothing asked", "windows", "privacy"],
+    ids=["nothing asked", "windows", "privacy", "local", "by exception", "a rule"],
 )
 async def test_a_burst_stores_what_its_messages_would(tmp_path, options):
     counters, found, reasons = [], [], []
     for way in ("alone", "together"):
-        async with running_core(tmp_path / way, **options) as core:
+        async with running_core(tmp_path / way, clock=ManualTime().clock, **options) as core:
             if way == "alone":
                 verdicts = [
                     await core.intake.submit_senml(
@@ -56,7 +64,7 @@ async def test_a_burst_stores_what_its_messages_would(tmp_path, options):
                 burst = Burst(devices=devices, payloads=[payload_of(one) for one in records], received_at_s=NOW_S)
                 (refused,) = await core.intake.submit_bursts([burst])
                 reasons.append(refused)
-            found.append([report for report in await stored_reports(core) if report.kind == "telemetry"])
+            found.append([report for report in await stored_reports(core) if report.kind in ("telemetry", "alarm")])
             counters.append(core.counters.snapshot())
     assert found[0] == found[1]
     assert len(found[0]) == len({report.record_id for report in found[0]}) > 3
