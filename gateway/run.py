@@ -156,7 +156,7 @@ async def _serve_with_signals(config: Config, reread: Callable[[], Config]) -> N
 
 def _spare_the_collector() -> None:
     """Let it look for cycles less often. Records on their way are many and hold none: looking through them for every
-    700 objects that are made, as is usual, takes a tenth of the time at full rate (docs/decisions/0015)."""
+    700 objects that are made, as is usual, takes a tenth of the time at full rate (docs/decisions/0016)."""
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
 
