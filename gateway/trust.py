@@ -7,6 +7,7 @@ registry gets one that refuses nobody whom node files and access lists admit.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -114,6 +115,19 @@ class Trust:
             self.audit.record("session", node, f"epoch {epoch}", actor=node)
         if self.keeper is not None:
             self.keeper.heard(node, epoch, at_s)
+
+    def departed(self) -> dict[str, float]:
+        """Nodes that another gateway has heard since the last call, and when."""
+        return {} if self.keeper is None else self.keeper.departed()
+
+    def leaves_join(self) -> bool:
+        """Whether to leave a repeated request to join to another gateway: every second time, if there is another."""
+        registry = self.admission.registry
+        if registry is None:
+            return False
+        with registry.lock:
+            others = sum(not one.is_revoked for one in registry.site.gateways.values()) > 1
+        return others and secrets.randbelow(2) == 0
 
     def joined(self, node: str, epoch: int) -> None:
         """A node proved who it is, and its new key is written down."""

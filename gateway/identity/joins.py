@@ -89,11 +89,14 @@ class Joins:
         count: Callable[[str], None],
         may_join: Callable[[Node], str | None] = lambda node: None,
         kept: Callable[[str, int], None] = lambda node, epoch: None,
+        leaves_it: Callable[[], bool] = lambda: False,
     ) -> None:
         """What is asked and told of nodes.
 
         may_join  why a node is refused although it proved who it is ("revoked"), None if it is not
         kept      told the id and the epoch of each node whose key is written down
+        leaves_it asked when a message_1 comes again: whether this time it is left to another gateway to answer. Two
+                  that answer at the same moment drown each other
         """
         self._own = own
         self._nodes = nodes
@@ -103,6 +106,7 @@ class Joins:
         self._count = count
         self._may_join = may_join
         self._kept = kept
+        self._leaves_it = leaves_it
         self._open: dict[int, Exchange] = {}  # by connection, oldest first
 
     def __len__(self) -> int:
@@ -156,11 +160,11 @@ class Joins:
         self._count("joins")
         return exchange.confirmation
 
-    def _begin(self, own: Own, frame: Any) -> Answer:
+    def _begin(self, own: Own, frame: Any) -> Answer | NoJoin:
         digest = hashlib.sha256(frame.address.to_bytes(2, "big") + frame.message).digest()
         for exchange in self._open.values():
             if exchange.digest == digest:  # it did not hear us
-                return exchange.answer
+                return NoJoin("join_left_to_another") if self._leaves_it() else exchange.answer
         asked = own.responder.read(frame.message, known=(join.SHOW,))
         if len(asked.c_i) != 1 or asked.c_i[0] not in _CONNECTIONS:
             raise EdhocError("unknown_connection")
