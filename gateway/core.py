@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway.boot_table import BootTable
 from gateway.boots import Boots
+from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
 from gateway.command.desk import Desk
@@ -121,8 +122,9 @@ class Core:
         sequences, sessions = Sequences(), self._make_sessions(downlink_start)
         self._sessions = sessions
         devices = self._devices()
+        bursts = Bursts(devices, self._recorder, counters=self.counters)
         self._set_up_edge(edge, groups)
-        self.intake = self._intake(sequences, sessions, devices)
+        self.intake = self._intake(sequences, sessions, devices, bursts)
         self.store.on_commit(self._note_committed)
         for part in (
             sessions,
@@ -131,6 +133,7 @@ class Core:
             self._recorder.alarm_budget,
             bounds,
             devices,
+            bursts,
             self.commands,
             self._numbering,
             self.boot_table,
@@ -190,7 +193,7 @@ class Core:
         )
         self._groups = known
 
-    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices) -> Intake:
+    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
         uplinks = Uplinks(
             sessions=sessions,
             sequences=sequences,
@@ -219,6 +222,7 @@ class Core:
             uplinks=uplinks,
             joins=joins,
             devices=devices,
+            bursts=bursts,
             put_own=self._recorder.put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,

@@ -20,7 +20,7 @@ from gateway.outbox.frame import Frame
 from gateway.outbox.heard import Heard
 from gateway.outbox.ledger import Ledger, Outcome
 from gateway.outbox.ranges import Run
-from gateway.reading import STREAMS, Report
+from gateway.reading import STREAMS, Assurance, Report, Single
 
 STATEMENT, SETTLE, GIVE_UP, CITIES, HEARD = 1, 2, 3, 4, 5
 PLACE = struct.Struct("<Qd")
@@ -117,6 +117,11 @@ class Transaction:
         """Store one record for every platform."""
         size = self.frame.put_record(report, stream, is_produced=is_produced, now_s=now_s)
         self.state.ledger.came(stream, 1, size, produced=int(is_produced))
+
+    def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> None:
+        """Store records in their shortest form, as `put` would store them."""
+        size = self.frame.put_singles(singles, stream, assurance, now_s=now_s)
+        self.state.ledger.came(stream, len(singles), size, produced=0)
 
     def settle(self, city: str, stream: int, outcome: Outcome, runs: Sequence[Run]) -> int:
         """`city` is done with these; how many that is news of."""
