@@ -99,8 +99,8 @@ class Recorder:
     def as_it_came(self, stored: Report) -> Report:
         """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
 
-        Events that never were alarms are our own, and what nodes say of commands. Of alarms of our own sensors nobody can
-        tell that they were.
+        Events that never were alarms are our own, and what nodes say of commands. Of alarms of our own sensors nobody
+        can tell that they were.
         """
         is_ours = stored.node == self._numbering.gateway_id
         if stored.kind != "event" or is_ours or any(one.quantity.startswith("command/") for one in stored.readings):
