@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway.boot_table import BootTable
 from gateway.boots import Boots
+from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
 from gateway.command.desk import Desk
@@ -33,6 +34,7 @@ from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge_settings import EdgeSettings
 from gateway.floors import Floors
+from gateway.identity.chain import ChainFile
 from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
 from gateway.identity.own import OwnFile
@@ -80,13 +82,14 @@ class Core:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
-        self.wear = Wear(lambda: store.vault.accepted)
+        self.wear = Wear(lambda: store.vault.published.came_in)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
         self.cities = tuple(cities)
         self.notices: list[str] = []
         self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
+        self.beacons: ChainFile | None = None  # of the radio, if it sends any
         self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
         self._roots = Roots()
@@ -116,10 +119,12 @@ class Core:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
         bounds = self._bounds(limits)
         self.outbox = self._recorder.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
-        sequences, sessions = Sequences(), self._sessions(downlink_start)
+        sequences, sessions = Sequences(), self._make_sessions(downlink_start)
+        self._sessions = sessions
         devices = self._devices()
+        bursts = Bursts(devices, self._recorder, counters=self.counters)
         self._set_up_edge(edge, groups)
-        self.intake = self._intake(sequences, sessions, devices)
+        self.intake = self._intake(sequences, sessions, devices, bursts)
         self.store.on_commit(self._note_committed)
         for part in (
             sessions,
@@ -128,6 +133,7 @@ class Core:
             self._recorder.alarm_budget,
             bounds,
             devices,
+            bursts,
             self.commands,
             self._numbering,
             self.boot_table,
@@ -149,7 +155,7 @@ class Core:
             set_tight=self.store.vault.set_tight,
         )
 
-    def _sessions(self, downlink_start: int) -> Sessions:
+    def _make_sessions(self, downlink_start: int) -> Sessions:
         return Sessions(
             self.nodes,
             self._floors,
@@ -187,7 +193,7 @@ class Core:
         )
         self._groups = known
 
-    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices) -> Intake:
+    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
         uplinks = Uplinks(
             sessions=sessions,
             sequences=sequences,
@@ -197,6 +203,8 @@ class Core:
             put_gap=self._recorder.put_gap,
             boots=self._boots,
             next_order=self.commands.next_for,
+            has_come=self._has_moved,
+            anchor=lambda: self.beacons.anchor() if self.beacons else None,
         )
         joins = Joins(
             own=self.own.get,
@@ -214,6 +222,7 @@ class Core:
             uplinks=uplinks,
             joins=joins,
             devices=devices,
+            bursts=bursts,
             put_own=self._recorder.put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
@@ -235,7 +244,27 @@ class Core:
                 await self._take_up_edge()
             await self.take_acknowledgements()
             await self.desk.take_notes()
+            await self.take_departures()
             await self.tell_windows()
+
+    async def take_departures(self) -> None:
+        """Have windows say `partial` of nodes that went to another gateway, as its log in the registry says."""
+        departed = self.trust.departed()
+        if not departed:
+            return
+
+        def mark(tx: Transaction) -> None:
+            for node, at_s in departed.items():
+                if self._sessions.of(tx, node) is not None:
+                    self._has_moved(tx, node, at_s)
+
+        try:
+            await self.store.write(mark)
+        except StoreError as error:
+            log.warning("windows of nodes that went to another gateway do not say so: %s", error)
+
+    def _has_moved(self, tx: Transaction, node: str, at_s: float) -> None:
+        self.edge.node_moved(tx, node, at_s=at_s)
 
     async def tell_windows(self) -> None:
         """Store the records of windows that are over, and what else time brings. On a full disk they wait."""

@@ -57,6 +57,7 @@ class Keeper:
         self._recorded: dict[str, int] = {}
         self._contested: dict[str, tuple[int, int]] = {}
         self._waiting: dict[str, int] = {}
+        self._departed: dict[str, float] = {}
         self._clones: dict[str, str] = {}
         self._trouble = ""
         registry.listeners.append(self._on_statement)
@@ -74,6 +75,12 @@ class Keeper:
         with self._lock:
             if len(self._waiting) < _MOST_WAITING:
                 self._waiting[node] = epoch
+
+    def departed(self) -> dict[str, float]:
+        """Nodes that another gateway has heard since the last call, and when; the first 4,096 of them."""
+        with self._lock:
+            departed, self._departed = self._departed, {}
+        return departed
 
     async def run(self) -> None:
         """Serve until cancelled; a bundle that waits is taken, whatever else fails is tried again."""
@@ -174,9 +181,16 @@ class Keeper:
             return
         if one.writer != self.registry.me:
             self._contested[one.subject] = (one.fields.get("epoch", 0), one.at_s)
+            if one.fields["what"] == HEARD:
+                self._note_departure(one.subject, float(one.at_s))
         found = clone_of(heard_of(self.registry.index.facts(one.site, one.subject)))
         if found is not None and self._clones.get(one.subject) != str(found):
             self._clones[one.subject] = str(found)
             self._count("clone_alarms")
             self._audit.record("clone alarm", one.subject, str(found))
             log.error("%s is in two places: %s", one.subject, found)
+
+    def _note_departure(self, node: str, at_s: float) -> None:
+        with self._lock:
+            if len(self._departed) < _MOST_WAITING:
+                self._departed[node] = at_s
