@@ -29,7 +29,7 @@ def test_a_pin_is_switched_and_the_outcome_comes_back(
     agent = Agent(tmp_path, way[bearer] + '[edge]\nwindow_s = 0\n[command]\nallow = ["output"]\n')
     made = enrol(agent.data_dir, alias="lamp-1")
     settings = mqtt_config(unused_tcp_port) if bearer == "mqtt" else {}
-    config = {**CONFIG, **settings, "sensors": ["bme280"], "output": {}}
+    config = {**CONFIG, **settings, "sensors": ["bme280"], "output_safe": 0}
     node = street.add_node("lamp-1", heapsize="256k")
     node.write_files(files_for(board=data.load(BOARD), config=config))
     node.set_nvs("lamppost", nvs_of({**vars(made), "root_key_hex": made.root_key.hex()}))
