@@ -41,7 +41,7 @@ def load(nvs):
     if turned is not None and len(turned) == 8:
         settings.turned = struct.unpack(">II", turned)
     else:  # new keys, or a firmware that did not count: they are in use from now on
-        settings.turned = counter, 0
+        settings.turned = counter, 0  # pyright: ignore[reportAttributeAccessIssue]
         settings.write("set_blob", "turned", struct.pack(">II", counter, 0))
     load_history(nvs, settings)
     return settings

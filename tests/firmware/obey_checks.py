@@ -97,7 +97,7 @@ class Street:
         node = Node(self.parts, self, self)
         try:
             asyncio.run(node._watch_for_ever())
-        except StopIteration:
+        except PowerCut:
             pass
 
     def feed(self):
@@ -105,7 +105,7 @@ class Street:
 
     async def sleep_ms(self, duration_ms):
         """The clock's part, of a watch that comes round once."""
-        raise StopIteration
+        raise PowerCut
 
     def obey(self, order):
         """Send it with the next answer; what the node then reports of it: (number, tag, outcome, detail)."""
