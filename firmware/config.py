@@ -23,6 +23,7 @@ _LORA = {
     "downlink_freq_hz": ((int, 863_000_000, 870_000_000), 869_525_000),
     "max_frame": ((int, 96, 255), 120),  # 96: one report with all that a frame may have to say besides
     "listen_ms": ((int, 20, 5_000), 300),
+    "beacons": ((bool,), False),
 }
 _WIFI = {
     "ssid": ((str, 1, 32), REQUIRED),
@@ -132,6 +133,10 @@ def parse(raw):
     for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT)):
         if values[name] is not None:
             checked = check_table(values[name], table, name + ".")
+            if checked.get("beacons") and values["sleep"] != "idle":
+                raise ConfigError(
+                    "lora.beacons", 'needs sleep = "idle": asleep, a node\'s clock is too coarse to believe one'
+                )
             values[name] = section(_with_allowance(checked) if name == "lora" else checked)
     if values["bearer"] == "mqtt":
         for name in ("wifi", "mqtt"):

@@ -143,7 +143,10 @@ def _open_bearer(parts):
 
     settings, state, uptime, config = parts.settings, parts.state, parts.uptime, parts.config
     if config.bearer == "lora":
-        from firmware.bearer_lora import LoraBearer
+        if config.lora.beacons:
+            from firmware.bearer_beacons import BeaconBearer as LoraBearer
+        else:
+            from firmware.bearer_lora import LoraBearer
 
         parts.bearer = LoraBearer(hardware.open_radio(parts.board), config.lora, uptime, clock, state)
     else:
@@ -166,6 +169,8 @@ def _open_reporter(parts):
     parts.reporter = Reporter(
         parts.archive, settings, parts.state, parts.uptime, max_frame=parts.bearer.max_frame, up=up, down=down
     )
+    if hasattr(parts.bearer, "keys"):
+        parts.bearer.keys = settings, up, down
 
 
 def _load_rules(parts):

@@ -58,10 +58,15 @@ def _go_on(parts, settings, run):
     reporter = parts.reporter
     reporter.sent.clear()
     reporter.urgent.clear()
+    has_keys = hasattr(parts.bearer, "keys")  # a bearer that asks for beacons
     reporter.up = reporter.down = None  # 128 KiB hold one pair
+    if has_keys:
+        parts.bearer.keys = None
     from drivers.link.keys import seals_of
 
     reporter.up, reporter.down = seals_of(settings.key, settings.epoch)
+    if has_keys:
+        parts.bearer.keys = settings, reporter.up, reporter.down
     del seals_of
     forget("drivers.link.keys")
     print("lamppost: new frame keys, epoch %d" % settings.epoch)

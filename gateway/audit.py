@@ -1,8 +1,10 @@
 """The audit log: who joined, what was refused, which keys and settings changed. Hash-chained, on disk, never rewritten.
 
 Each entry holds the hash of the one before, so that one changed byte shows from there on; a head beside the log, signed
-if the gateway has a key, says how long it was. Refusals that repeat are told once a minute, with their number. Entries
-are written by `run`, at most half a second after `note`, and every one of them goes to the city as an event.
+if the gateway has a key, says how long it was. Refusals that repeat are told once a minute, with their number. What is
+noted is written by `run`, at most half a second later, which a kill may cost; what is recorded (joins, sessions,
+commands, changes of the registry) is written by `settle`, before the commit or the answer that it speaks of. Every
+entry goes to the city as an event.
 """
 
 from __future__ import annotations
@@ -61,6 +63,10 @@ class AuditLog:
         self._actor = actor
         self._signer = signer
         self._lock = Lock()
+        self._writing = Lock()
+        self._is_open = False
+        self._must_settle = False
+        self._is_head_due = False
         self._waiting: list[tuple[int, str, str, str, str]] = []
         self._lost = 0
         self._repeats: dict[tuple[str, str], tuple[float, int]] = {}
@@ -71,6 +77,7 @@ class AuditLog:
     def open(self) -> None:
         """Find the end of the log; a torn last append is cut off. Raises OSError, StoreFailed."""
         make_durable_dir(self._folder)
+        self._is_open = True
         files = audit_files(self._folder)
         if files:
             self._file = LogFile(files[-1])
@@ -93,6 +100,24 @@ class AuditLog:
                 self._lost += 1
                 return
             self._waiting.append((int(time.time()), actor or self._actor, device, what, detail))
+
+    def record(self, what: str, device: str = "", detail: str = "", *, actor: str | None = None) -> None:
+        """As note, but `settle` is called before anybody acts on it."""
+        self.note(what, device, detail, actor=actor)
+        with self._lock:
+            self._must_settle = True
+
+    def settle(self) -> bool:
+        """Have on disk what was recorded, and what was noted before it. Whether there was anything.
+
+        A disk that refuses does not hold up what is recorded: it is tried again, and `trouble` says so.
+        """
+        with self._lock:
+            must, self._must_settle = self._must_settle and self._is_open, False
+        if must:
+            with self._writing:
+                self._write_waiting(with_head=False)
+        return must
 
     def refused(self, reason: str, device: str | None) -> None:
         """A refusal: the first at once, its repetitions counted and told once a minute."""
@@ -122,17 +147,23 @@ class AuditLog:
             self.flush(last=True)
 
     def flush(self, *, last: bool = False) -> None:
-        """Write what waits. A disk that refuses is remembered and tried again."""
+        """Write what waits, and the head. A disk that refuses is remembered and tried again."""
         self._tell_repeats(last=last)
+        with self._writing:
+            self._write_waiting(with_head=True)
+
+    def _write_waiting(self, *, with_head: bool) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
             lost, self._lost = self._lost, 0
         if lost:
             waiting.append((int(time.time()), self._actor, "", "audit lost", f"{lost} entries did not fit"))
-        if not waiting:
-            return
         try:
-            self._write(waiting)
+            if waiting:
+                self._write(waiting)
+                waiting = []
+            if with_head and self._is_head_due:
+                self._write_head()
             self.trouble = ""
         except (LogError, OSError) as error:
             with self._lock:
@@ -153,10 +184,15 @@ class AuditLog:
             number, previous = number + 1, hashlib.sha256(content).digest()
         self._file.append(frames)
         self._next, self._hash = number, previous
-        payload = encode([number, previous])
+        self._is_head_due = True
+
+    def _write_head(self) -> None:
+        """Later than the entries: a head may say less than there is, never more."""
+        payload = encode([self._next, self._hash])
         write_durably(
             self._folder / _HEAD, sign1(self._signer, payload, external=_CONTEXT) if self._signer else payload
         )
+        self._is_head_due = False
 
     def _turn_over(self) -> None:
         """Begin a new file when this one is large; of the old ones the newest few are kept."""

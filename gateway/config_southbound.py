@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers.link.beacon_pack import SHORTEST as BEACON_BYTES
 from drivers.radio import airtime
 from drivers.radio.region import RegionError, band_of, check_power
 from gateway.config_rules import require_one_of, require_pair, require_range, require_username
@@ -13,6 +14,7 @@ from gateway.config_table import option, section
 from gateway.endpoint import Endpoint, parse_endpoint
 from gateway.errors import ConfigError
 
+_BEACON_SHARE = 10  # beacons get at most a tenth of the airtime
 _SENSOR_BUSES = {"bme280": "i2c", "pms5003": "serial"}
 
 
@@ -115,6 +117,9 @@ class LoraSouthbound:
         "Voltage of the crystal oscillator on DIO3, if there is one.", default=None, example=1.8
     )
     dio2_rf_switch: bool = option("Whether DIO2 drives the antenna switch.", default=True)
+    beacon_s: int = option(
+        "Seconds between beacons, which tell nodes the time; 0: none. They take airtime from answers.", default=0
+    )
 
     def __post_init__(self) -> None:
         require_one_of("region", self.region, ("EU868",))
@@ -123,6 +128,7 @@ class LoraSouthbound:
         require_range("tx_power_dbm", self.tx_power_dbm, -9, 22)
         require_range("antenna_dbi", self.antenna_dbi, -20, 30)
         self._require_radio_rules()
+        self._require_room_for_beacons()
         self._require_device()
 
     @property
@@ -145,6 +151,18 @@ class LoraSouthbound:
             )
         except RegionError as error:
             raise ConfigError("tx_power_dbm", self.tx_power_dbm, str(error)) from None
+
+    def _require_room_for_beacons(self) -> None:
+        if not self.beacon_s:
+            return
+        require_range("beacon_s", self.beacon_s, 16, 3_600)
+        airtime_us = int(airtime.airtime_us(self.spreading_factor, self.bandwidth_hz, 1, 8, BEACON_BYTES))
+        allowed_us = band_of(self.downlink_freq_hz, self.bandwidth_hz).allowance_us // _BEACON_SHARE
+        least_s = -(-3_600 * airtime_us // allowed_us)
+        if self.beacon_s < least_s:
+            share = 100 // _BEACON_SHARE
+            rule = f"takes more than {share} % of this band's airtime at this spreading factor; at least {least_s}"
+            raise ConfigError("beacon_s", self.beacon_s, rule)
 
     def _require_device(self) -> None:
         kind, _, where = self.device.partition(":")

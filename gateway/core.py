@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway.boot_table import BootTable
 from gateway.boots import Boots
+from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
 from gateway.command.desk import Desk
@@ -33,6 +34,7 @@ from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge_settings import EdgeSettings
 from gateway.floors import Floors
+from gateway.identity.chain import ChainFile
 from gateway.identity.joins import Joins
 from gateway.identity.nodes import Nodes
 from gateway.identity.own import OwnFile
@@ -87,6 +89,7 @@ class Core:
         self.cities = tuple(cities)
         self.notices: list[str] = []
         self.publishers: list[Callable[[str, bytes], int]] = []  # the ways MQTT messages of ours go south
+        self.beacons: ChainFile | None = None  # of the radio, if it sends any
         self._alarm_listeners: list[Callable[[Sequence[Change]], None]] = []
         self._data_dir = data_dir
         self._roots = Roots()
@@ -109,17 +112,19 @@ class Core:
             count=self.counters.add,
             refusal=lambda node, name: self.trust.command_refusal(node, name, command.allow),
             put_own=self._recorder.put_undated,
-            note=lambda what, device, detail, actor: self.trust.audit.note(what, device, detail, actor=actor),
+            note=lambda what, device, detail, actor: self.trust.audit.record(what, device, detail, actor=actor),
         )
 
     def assemble(self, downlink_start: int, *, edge: EdgeConfig, groups: Sequence[GroupConfig], limits: Limits) -> None:
         """Join the parts; what each remembers is written down in the order in which it joins the store."""
         bounds = self._bounds(limits)
         self.outbox = self._recorder.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
-        sequences, sessions = Sequences(), self._sessions(downlink_start)
+        sequences, sessions = Sequences(), self._make_sessions(downlink_start)
+        self._sessions = sessions
         devices = self._devices()
+        bursts = Bursts(devices, self._recorder, counters=self.counters)
         self._set_up_edge(edge, groups)
-        self.intake = self._intake(sequences, sessions, devices)
+        self.intake = self._intake(sequences, sessions, devices, bursts)
         self.store.on_commit(self._note_committed)
         for part in (
             sessions,
@@ -128,10 +133,12 @@ class Core:
             self._recorder.alarm_budget,
             bounds,
             devices,
+            bursts,
             self.commands,
             self._numbering,
             self.boot_table,
             _Housekeeping(self),
+            _AuditOfCommit(self.trust),
         ):
             self.store.join(part)
 
@@ -148,7 +155,7 @@ class Core:
             set_tight=self.store.vault.set_tight,
         )
 
-    def _sessions(self, downlink_start: int) -> Sessions:
+    def _make_sessions(self, downlink_start: int) -> Sessions:
         return Sessions(
             self.nodes,
             self._floors,
@@ -186,7 +193,7 @@ class Core:
         )
         self._groups = known
 
-    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices) -> Intake:
+    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
         uplinks = Uplinks(
             sessions=sessions,
             sequences=sequences,
@@ -196,6 +203,8 @@ class Core:
             put_gap=self._recorder.put_gap,
             boots=self._boots,
             next_order=self.commands.next_for,
+            has_come=self._has_moved,
+            anchor=lambda: self.beacons.anchor() if self.beacons else None,
         )
         joins = Joins(
             own=self.own.get,
@@ -205,12 +214,15 @@ class Core:
             monotonic_s=self.clock.monotonic_s,
             count=self.counters.add,
             may_join=self.trust.may_join,
+            kept=self.trust.joined,
+            leaves_it=self.trust.leaves_join,
         )
         return Intake(
             self.store,
             uplinks=uplinks,
             joins=joins,
             devices=devices,
+            bursts=bursts,
             put_own=self._recorder.put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
@@ -232,7 +244,27 @@ class Core:
                 await self._take_up_edge()
             await self.take_acknowledgements()
             await self.desk.take_notes()
+            await self.take_departures()
             await self.tell_windows()
+
+    async def take_departures(self) -> None:
+        """Have windows say `partial` of nodes that went to another gateway, as its log in the registry says."""
+        departed = self.trust.departed()
+        if not departed:
+            return
+
+        def mark(tx: Transaction) -> None:
+            for node, at_s in departed.items():
+                if self._sessions.of(tx, node) is not None:
+                    self._has_moved(tx, node, at_s)
+
+        try:
+            await self.store.write(mark)
+        except StoreError as error:
+            log.warning("windows of nodes that went to another gateway do not say so: %s", error)
+
+    def _has_moved(self, tx: Transaction, node: str, at_s: float) -> None:
+        self.edge.node_moved(tx, node, at_s=at_s)
 
     async def tell_windows(self) -> None:
         """Store the records of windows that are over, and what else time brings. On a full disk they wait."""
@@ -378,6 +410,23 @@ class Core:
         """Whether alarms from this short address are events for now."""
         budget = self._recorder.alarm_budget
         return budget.is_anybody_over and any(budget.is_over(node.id) for node in self.nodes.candidates(address))
+
+
+class _AuditOfCommit:
+    """Last of all: what was recorded while a commit was made is on disk before it is."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._has_settled = False
+
+    def flush(self, tx: Transaction) -> None:
+        self._has_settled = self._trust.audit.settle()
+
+    def forget(self) -> None:
+        """The commit failed: what was recorded did not come to be."""
+        if self._has_settled:
+            self._trust.not_kept()
+        self._has_settled = False
 
 
 class _Housekeeping:

@@ -21,11 +21,17 @@ class Downlink:
     airtime_us: int
     is_urgent: bool = False
     is_join: bool = False
+    is_beacon: bool = False
 
     @property
     def rank(self) -> int:
-        """Acks of alarms before other acks, and those before joins, which anybody may ask for."""
-        return 2 if self.is_urgent else 0 if self.is_join else 1
+        """Acks of alarms before other acks, those before beacons, and these before joins, which anybody may ask for."""
+        return 3 if self.is_urgent else 0 if self.is_join else 1 if self.is_beacon else 2
+
+    @property
+    def name(self) -> str:
+        """As counters call it."""
+        return "beacons" if self.is_beacon else "acks"
 
     @property
     def end_us(self) -> int:
@@ -52,13 +58,13 @@ class Schedule:
     def add(self, new: Downlink, *, now_us: int) -> bool:
         """Keep `new` until its moment; whether it has a place. One of a higher rank takes the place of others."""
         if now_us > self._latest_take_us(new):
-            return self._skip("late")
+            return self._skip(new, "late")
         rivals = [one for one in self._waiting if _overlap(one, new)]
         if any(one.rank >= new.rank for one in rivals) or len(self._waiting) >= _MOST_WAITING:
-            return self._skip("conflict")
+            return self._skip(new, "conflict")
         for one in rivals:
             self._waiting.remove(one)
-            self._skip("conflict")
+            self._skip(one, "conflict")
         self._waiting.append(new)
         self._waiting.sort(key=lambda one: one.due_us)
         return True
@@ -73,14 +79,14 @@ class Schedule:
             one = self._waiting.pop(0)
             if now_us <= self._latest_take_us(one):
                 return one
-            self._skip("late")
+            self._skip(one, "late")
         return None
 
     def _latest_take_us(self, one: Downlink) -> int:
         return one.due_us - self._lead_us + self._latest_us
 
-    def _skip(self, why: str) -> bool:
-        self._count(f"lora_acks_skipped_{why}")
+    def _skip(self, one: Downlink, why: str) -> bool:
+        self._count(f"lora_{one.name}_skipped_{why}")
         return False
 
 

@@ -49,11 +49,11 @@ class Floors:
             log.error("%s cannot be read (%s); numbering goes on from %d, by the clock", self._path, error, elapsed)
             self.epoch = self.downlink = self.command = elapsed
 
-    def begin_again(self, *, epoch: int, downlink: int, now_s: float) -> None:
+    def begin_again(self, *, epoch: int, downlink: int, command: int, now_s: float) -> None:
         """Go on above what a back-up says, and above what its gateway may have used since. Raises OSError."""
         self.epoch = max(epoch, _elapsed(now_s))
         self.downlink = max(downlink + _STEP, _elapsed(now_s))
-        self.command = _elapsed(now_s)
+        self.command = max(command + _STEP, _elapsed(now_s))
         self._save()
 
     def next_epoch(self) -> int:

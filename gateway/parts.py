@@ -15,12 +15,14 @@ from gateway.config import CityConfig, Config, MqttSouthbound, SyncConfig
 from gateway.core import Core
 from gateway.edge.actions import Actions
 from gateway.endpoint import Endpoint
+from gateway.identity.chain import ChainFile
 from gateway.mqtt.access import AccessList
 from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.connection import Limits
 from gateway.registry.bundle import LARGEST_ITEM
 from gateway.registry.lan_sync import LanSync
 from gateway.registry.mqtt_sync import MqttSync
+from gateway.southbound.beacons import Beacons
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.mqtt import BrokerSubscription, IngestListener
 from gateway.southbound.sensor import GatewaySensor
@@ -59,12 +61,20 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
         parts.append(Part(name="southbound.broker", run=broker.run, status=broker.status))
         core.publishers.append(broker.publish)
     if lora:
+        if lora.beacon_s:
+            core.beacons = ChainFile(
+                config.gateway.data_dir,
+                interval_s=lora.beacon_s,
+                boot_id=core.clock.boot_id,
+                monotonic_s=core.clock.monotonic_s,
+            )
         radio = LoraRadio(
             lora,
             core.intake,
             data_dir=config.gateway.data_dir,
             count=core.counters.add,
             now_s=core.clock.stamp_s,
+            beacons=Beacons(core.beacons, core.clock, count=core.counters.add) if core.beacons else None,
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
     if core.trust.keeper is not None:

@@ -23,7 +23,7 @@ from gateway.edge.privacy import Privacy
 from gateway.numbering import Numbering
 from gateway.outbox import Outbox
 from gateway.outbox.entries import Transaction
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Assurance, Reading, Report, Single, exact_time_s, report_of
 from gateway.trust import Trust
 
 _SENSOR_TIME_ERROR_S = 0.125  # of a reading of our own sensors
@@ -76,6 +76,25 @@ class Recorder:
             self.outbox.put(tx, kept, is_produced=False, now_s=now_s)
         self._put_all(tx, outcome.produced)
         return outcome.forward is not None
+
+    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None:
+        """The same for readings of devices whose ids are noted already. `leaves` holds for each."""
+        if self.edge.takes_singles and not self._trust.has_policy:
+            now_s = tx.stamp(self._clock.now_s())
+            self.edge.add_singles(tx, singles, now_s=now_s)
+            self.outbox.put_singles(tx, singles, assurance, now_s=now_s)
+            return
+        for single in singles:
+            if not self.put_accepted(tx, report_of(single, assurance)):  # no record says to the next start that it was
+                tx.hear(tx.state.heard.mark_of(single[0], int.from_bytes(single[-1][:8], "little")))
+
+    def leaves(self, device: str, quantity: str) -> bool:
+        """Whether privacy changes nothing of such a reading before it gets its id."""
+        return self.privacy.leaves(device, quantity)
+
+    def state_of_ways(self, tx: Transaction) -> tuple[object, ...]:
+        """As long as these are the very same objects, `leaves` and trust of a device say the same."""
+        return self.privacy, tx if self._trust.has_registry else None
 
     def as_it_came(self, stored: Report) -> Report:
         """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.

@@ -7,6 +7,7 @@ registry gets one that refuses nobody whom node files and access lists admit.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,8 +61,13 @@ class Trust:
         self.keeper: Keeper | None = None
         self.certificate_devices: CertificateDevices | None = None
         if registry is not None:
-            self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), note=audit.note)
+            self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), audit=audit)
             self.certificate_devices = self._devices_of_certificate
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether what a device may do can change from one moment to the next."""
+        return self.admission.registry is not None
 
     @classmethod
     def without_registry(cls, clock: ClockTrust) -> Trust:
@@ -106,13 +112,40 @@ class Trust:
             if len(self._epochs) >= _MOST_EPOCHS:
                 self._epochs.clear()
             self._epochs[node] = epoch
-            self.audit.note("session", node, f"epoch {epoch}", actor=node)
+            self.audit.record("session", node, f"epoch {epoch}", actor=node)
         if self.keeper is not None:
             self.keeper.heard(node, epoch, at_s)
+
+    def departed(self) -> dict[str, float]:
+        """Nodes that another gateway has heard since the last call, and when."""
+        return {} if self.keeper is None else self.keeper.departed()
+
+    def leaves_join(self) -> bool:
+        """Whether to leave a repeated request to join to another gateway: every second time, if there is another."""
+        registry = self.admission.registry
+        if registry is None:
+            return False
+        with registry.lock:
+            others = sum(not one.is_revoked for one in registry.site.gateways.values()) > 1
+        return others and secrets.randbelow(2) == 0
+
+    def joined(self, node: str, epoch: int) -> None:
+        """A node proved who it is, and its new key is written down."""
+        self.audit.record("joined", node, f"epoch {epoch}", actor=node)
+
+    def not_kept(self) -> None:
+        """The commit failed that was just recorded; what happens again is recorded again."""
+        self._epochs.clear()
+        self.audit.note("not kept", "", "the commit failed that the entries just before speak of")
 
     def note_refusal(self, reason: str, who: str | None) -> None:
         """A frame or message was refused."""
         self.audit.refused(reason, who)
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether `permitted` may take something away."""
+        return self.admission.policy() is not None
 
     def permitted(self, report: Report) -> Report:
         """The report with the readings that the policy lets it have."""

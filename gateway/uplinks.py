@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.link.ack import bitmap, pack_ack
-from drivers.link.frame import ACK, COMMAND, FrameError
+from drivers.link.frame import ACK, BEACON, COMMAND, FrameError
 from drivers.link.order import pack_command
 from drivers.link.unpack import unpack
 from gateway import gaps
@@ -18,7 +18,7 @@ from gateway.boots import Boots
 from gateway.clock import ClockTrust
 from gateway.counters import Counters
 from gateway.decode import Body, Origin, reports_of
-from gateway.identity.sessions import Opened, Refused, Reply, Sessions
+from gateway.identity.sessions import Opened, Refused, Reply, Session, Sessions
 from gateway.outbox.entries import Transaction
 from gateway.reading import Report
 from gateway.sequences import Sequences
@@ -26,6 +26,7 @@ from gateway.sequences import Sequences
 PutReport = Callable[[Transaction, Report], object]
 PutGap = Callable[[Transaction, gaps.Gap], None]
 NextOrder = Callable[[Transaction, str], bytes | None]
+HasCome = Callable[[Transaction, str, float], None]
 _U32_MAX = 0xFFFFFFFF
 _MOST_EPOCHS_LOOKED_AT = 256
 
@@ -76,12 +77,21 @@ class Uplinks:
         put_gap: PutGap,
         boots: Boots,
         next_order: NextOrder = lambda tx, node: None,
+        has_come: HasCome = lambda tx, node, at_s: None,
+        anchor: Callable[[], bytes | None] = lambda: None,
     ) -> None:
-        """`next_order` gives the order that goes with the answer to a node, if one is to go."""
+        """What is asked and told.
+
+        next_order  gives the order that goes with the answer to a node, if one is to go
+        has_come    told of a node that was at another gateway until now
+        anchor      gives what a node that asks for beacons is told now, None if there are none
+        """
         self._next_order = next_order
+        self._has_come = has_come
         self._sessions = sessions
         self._sequences = sequences
         self._boots = boots
+        self._anchor = anchor
         self._clock = clock
         self._counters = counters
         self._put_report = put_report
@@ -92,6 +102,8 @@ class Uplinks:
         opened = self._sessions.open(tx, uplink.frame)
         if isinstance(opened, Refused):
             return Taken(node=opened.node, reason=opened.reason)
+        if opened.kind == BEACON:
+            return self._tell_anchor(tx, uplink, opened)
         try:
             body = unpack(opened.body, full=opened.is_full)
             epoch = _epoch_of(body, opened)
@@ -105,10 +117,24 @@ class Uplinks:
             return Taken(node=opened.node.id, reason="too_many_holes")
         return self._store(tx, uplink, opened, body, epoch)
 
+    def _tell_anchor(self, tx: Transaction, uplink: Uplink, opened: Opened) -> Taken:
+        """A node asks what it needs to believe beacons. It opens no session and no epoch: a report does."""
+        node = opened.node.id
+        if opened.root.is_pending or opened.advances_from is not None or self._sessions.of(tx, node) is None:
+            return Taken(node=node, reason="no_session")
+        anchor = self._anchor()
+        if anchor is None:
+            return Taken(node=node, reason="no_beacons")
+        self._sessions.accept(tx, opened, boot=None, heard_at_s=self._clock.at_least_s(uplink.received_at_s))
+        reply = self._sessions.reply_to(tx, opened, kind=BEACON)
+        return Taken(node=node, address=opened.node.address, ack=Ack(reply=reply, plaintext=anchor))
+
     def _store(self, tx: Transaction, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
         sent_at_s, clock_boot = self._clock.place(uplink.received_at_s - uplink.airtime_us / 1e6)
         heard_at_s = self._clock.at_least_s(uplink.received_at_s)
         self._note_boot(tx, opened, body, sent_at_s, clock_boot)
+        if _was_elsewhere(opened, self._sessions.of(tx, opened.node.id)):
+            self._has_come(tx, opened.node.id, heard_at_s)
         self._sessions.accept(tx, opened, boot=body.boot, heard_at_s=heard_at_s)
         origin = Origin(
             node=opened.node,
@@ -220,6 +246,12 @@ class Uplinks:
         if order is None:
             return Ack(reply=self._sessions.reply_to(tx, opened, kind=ACK), plaintext=plaintext)
         return Ack(reply=self._sessions.reply_to(tx, opened, kind=COMMAND), plaintext=pack_command(order, plaintext))
+
+
+def _was_elsewhere(opened: Opened, session: Session | None) -> bool:
+    """Whether this is the first frame after a join in a later epoch than we know: Joins.keep gives it to who roams."""
+    known = max(1, opened.node.epoch) if session is None else session.epoch
+    return opened.root.is_pending and opened.epoch > known
 
 
 def _may_roam(opened: Opened) -> bool:

@@ -13,6 +13,7 @@ _ROOT = Path(__file__).parents[1]
 _FOR_CPYTHON = {
     "drivers/bus/linux.py",
     "drivers/bus/remote.py",
+    "drivers/link/beacon_pack.py",
     "drivers/link/order.py",
     "drivers/link/reasons.py",
     "drivers/link/unpack.py",

@@ -11,6 +11,7 @@ FULL = 0x10  # header bit: epoch and the whole counter are on the wire
 INVALID, REPORT, URGENT, ACK, JOIN, BEACON, FRAGMENT, COMMAND = range(8)
 _SUPPORTED = (REPORT, URGENT, ACK, COMMAND)
 _DOWN = (ACK, COMMAND)
+_QUERY = VERSION << 6 | FULL | BEACON  # sealed: a node asks for the anchor of beacons, or is told it
 
 TAG_LEN = 8
 MAX_FRAME = 255  # one LoRa payload
@@ -65,7 +66,7 @@ def parse(frame):
     if first >> 5 != VERSION << 1:  # the reserved bit belongs to a later version
         raise FrameError("unknown_version")
     kind = first & 0x0F
-    if kind not in _SUPPORTED:
+    if kind not in _SUPPORTED and first != _QUERY:
         raise FrameError("unsupported_kind" if JOIN <= kind < COMMAND else "unknown_kind")
     is_full = bool(first & FULL)
     header_len = _header_len(kind, is_full)

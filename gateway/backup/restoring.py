@@ -72,7 +72,7 @@ def restore(config: Config, archive: Archive, *, now_s: float | None = None) -> 
         raise BackupError("this machine's clock is before the time of the back-up; set it first")
     with _empty(config.gateway.data_dir) as data_dir, _named_if_malformed():
         floors = Floors(data_dir)
-        floors.begin_again(epoch=facts["epoch"], downlink=facts["downlink"], now_s=now_s)
+        floors.begin_again(epoch=facts["epoch"], downlink=facts["downlink"], command=facts["command"], now_s=now_s)
         request, signer, old = _restore_registry(archive, data_dir, f"{config.gateway.id}.{floors.epoch + 1}")
         _restore_audit(archive, data_dir / AUDIT_DIR, config, signer, old)
         nodes = _restore_nodes(archive, data_dir)

@@ -72,7 +72,7 @@ def save(
             facts["records"] = _save_records(archive, view) if has_records else 0
         floors = Floors(data_dir)
         floors.load(now_s=facts["made_at_s"])  # last: what the store had used by then is below
-        facts["epoch"], facts["downlink"] = floors.epoch, floors.downlink
+        facts |= {"epoch": floors.epoch, "downlink": floors.downlink, "command": floors.command}
         archive.finish(facts, signer)
     return facts
 

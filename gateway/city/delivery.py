@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.city.company import Company
 from gateway.city.compress import Compressor
 from gateway.city.lines import GROUPS, LIVE, LIVE_ALARMS, OWED, OWED_ALARMS, Line, Lines, is_owed, ranks_of
 from gateway.city.pace import Pace
@@ -48,8 +49,8 @@ class Options:
     require_subscriber     an answer of 0x10 (nobody subscribed) is no delivery
     pack_records           most records in one message
     pack_bytes             most bytes of one message of several records; the city's own limit holds too
-    pack_wait_s            longest wait of a record for others of its node, if live only once messages queue; alarms
-                           never wait
+    pack_wait_s            longest wait of a record for others of its node, if live only once messages queue or much
+                           goes; alarms never wait
     backlog_records_per_s  most records of the backlog in any second; 0: no cap
     backlog_bytes_per_s    most bytes of the messages of the backlog in any second; 0: no cap
     """
@@ -86,6 +87,7 @@ class Delivery:
         self._settling = settling
         self._options = options
         self._pace = pace
+        self._company = Company(pack_records=options.pack_records, pack_wait_s=options.pack_wait_s)
         self._compressor = compressor
         self._tally = tally
         self._verdicts = Verdicts(
@@ -221,7 +223,7 @@ class Delivery:
             line = self.lines.first(rank)
             if line is None or not self._has_slot(line.group):
                 continue
-            wait_s = self._company_wait_s(line, now_s)
+            wait_s = self._company.wait_s(line, now_s, is_queue=self.in_flight * 4 >= self._city.window)
             if wait_s <= 0 and is_owed(line.group):
                 wait_s = self._pace_wait_s(line, now_s)
             if wait_s <= 0:
@@ -237,13 +239,6 @@ class Delivery:
         share = window // 4 if group == OWED else window // 10
         taken = self._in_flight_by_group[OWED] + (self._in_flight_by_group[LIVE] if group == LIVE else 0)
         return taken < window - share
-
-    def _company_wait_s(self, line: Line, now_s: float) -> float:
-        """Records wait a moment for others of their node: of the backlog always, live ones once messages queue."""
-        is_idle = line.group == LIVE and self.in_flight * 4 < self._city.window
-        if line.group in _ALARMS or is_idle or len(line.waiting) >= self._options.pack_records:
-            return 0.0
-        return line.since_s + self._options.pack_wait_s - now_s
 
     def _pace_wait_s(self, line: Line, now_s: float) -> float:
         if self._oversize_bytes:
@@ -288,6 +283,7 @@ class Delivery:
         if is_owed(line.group):
             self._pace.spend(self._loop.time(), count, pack.size_bytes)  # not now_s: a busy machine stops us in between
             self._oversize_bytes = 0
+        self._company.sent(count, now_s)
         self.in_flight += 1
         self._sent_at_s[line] = now_s
         self._in_flight_by_group[line.group] += 1

@@ -35,7 +35,7 @@ class Commands:
 
     refusal  why a command (node, name) must not go, None if it may
     put_own  stores a record of the gateway's own, of now
-    note     writes an audit entry: what, device, detail, actor. After the commit
+    note     writes an audit entry: what, device, detail, actor. On disk before the commit is
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class Commands:
         self._rows = Rows()
         self._has_just_sent: set[str] = set()
         self._told: list[tuple[str, str, str, str]] = []
-        self._flushed: list[tuple[str, str, str, str]] = []
         self.waiting = 0  # as of the last commit
 
     def begin(self, tx: Transaction) -> None:
@@ -132,19 +131,18 @@ class Commands:
         return replace(report, readings=_readings(number, state, detail, found[0] if found else None))
 
     def flush(self, tx: Transaction) -> None:
-        self._flushed += self._told
-        self._told = []
+        """What was done in this commit is written down with it."""
+        told, self._told = self._told, []
+        for said in told:
+            self._note(*said)
 
     def forget(self) -> None:
         """The commit failed: the database knows better."""
         self._rows.forget()
-        self._told, self._flushed = [], []
+        self._told = []
 
     def committed(self) -> None:
-        """After a commit: what was done in it is written down."""
-        flushed, self._flushed = self._flushed, []
-        for said in flushed:
-            self._note(*said)
+        """After a commit."""
         self.waiting = len(self._rows)
 
     def _made(self, number: int, node: str, wished: Wish, actor: str, ttl_s: int | None) -> Command:

@@ -21,7 +21,7 @@ from gateway.identity.edhoc import Agreed, Answered, Party
 from gateway.identity.nodes import Node, Nodes
 from gateway.identity.own import Own
 from gateway.identity.roots import Roots
-from gateway.identity.sessions import Sessions
+from gateway.identity.sessions import Session, Sessions
 from gateway.tables import Tables
 
 MOST_HALF_OPEN = 32
@@ -88,8 +88,16 @@ class Joins:
         monotonic_s: Callable[[], float],
         count: Callable[[str], None],
         may_join: Callable[[Node], str | None] = lambda node: None,
+        kept: Callable[[str, int], None] = lambda node, epoch: None,
+        leaves_it: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`may_join` returns why a node is refused although it proved who it is ("revoked"), None if it is not."""
+        """What is asked and told of nodes.
+
+        may_join  why a node is refused although it proved who it is ("revoked"), None if it is not
+        kept      told the id and the epoch of each node whose key is written down
+        leaves_it asked when a message_1 comes again: whether this time it is left to another gateway to answer. Two
+                  that answer at the same moment drown each other
+        """
         self._own = own
         self._nodes = nodes
         self._sessions = sessions
@@ -97,6 +105,8 @@ class Joins:
         self._monotonic_s = monotonic_s
         self._count = count
         self._may_join = may_join
+        self._kept = kept
+        self._leaves_it = leaves_it
         self._open: dict[int, Exchange] = {}  # by connection, oldest first
 
     def __len__(self) -> int:
@@ -125,12 +135,10 @@ class Joins:
         (gateway/registry/clones.py).
         """
         session = self._sessions.of(tx, proof.node.id)
-        seen = max(proof.node.epoch, session.epoch if session else 0)
+        epoch = _granted(proof, session)
         self._roots.propose(tx, proof.node, proof.root, at_s=at_s)
-        if proof.epoch >= seen:
-            was_elsewhere = session is None or session.is_over or proof.epoch > session.epoch
-            return proof.epoch + 1 if was_elsewhere else proof.epoch
-        return seen if session is None else seen + _RENEWAL_STEP
+        self._kept(proof.node.id, epoch)
+        return epoch
 
     def tell(self, proof: Proof, *, epoch: int, utc_s: int | None) -> Answer | NoJoin:
         """The answer that ends a join, once `keep` is committed."""
@@ -152,11 +160,11 @@ class Joins:
         self._count("joins")
         return exchange.confirmation
 
-    def _begin(self, own: Own, frame: Any) -> Answer:
+    def _begin(self, own: Own, frame: Any) -> Answer | NoJoin:
         digest = hashlib.sha256(frame.address.to_bytes(2, "big") + frame.message).digest()
         for exchange in self._open.values():
             if exchange.digest == digest:  # it did not hear us
-                return exchange.answer
+                return NoJoin("join_left_to_another") if self._leaves_it() else exchange.answer
         asked = own.responder.read(frame.message, known=(join.SHOW,))
         if len(asked.c_i) != 1 or asked.c_i[0] not in _CONNECTIONS:
             raise EdhocError("unknown_connection")
@@ -232,6 +240,15 @@ class Joins:
         oldest_s = self._monotonic_s() - _LIFETIME_S
         for connection in [one for one, exchange in self._open.items() if exchange.started_s < oldest_s]:
             del self._open[connection]
+
+
+def _granted(proof: Proof, session: Session | None) -> int:
+    """The node's own epoch, the next one, or one above all that this gateway has met."""
+    seen = max(proof.node.epoch, session.epoch if session else 0)
+    if proof.epoch >= seen:
+        was_elsewhere = session is None or session.is_over or proof.epoch > session.epoch
+        return proof.epoch + 1 if was_elsewhere else proof.epoch
+    return seen if session is None else seen + _RENEWAL_STEP
 
 
 def _to_show(own: Own, generation: bytes | None) -> list[tuple[int, bytes | None]]:

@@ -51,9 +51,13 @@ class Opened:
     epoch: int
     counter: int
     is_full: bool
-    is_urgent: bool
+    kind: int
     body: bytes
     advances_from: int | None
+
+    @property
+    def is_urgent(self) -> bool:
+        return self.kind == URGENT
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ class Sessions:
             epoch=epoch,
             counter=counter,
             is_full=frame.is_full,
-            is_urgent=frame.kind == URGENT,
+            kind=frame.kind,
             body=body,
             advances_from=session.epoch if is_later and session is not None else None,
         )

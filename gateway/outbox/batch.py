@@ -1,4 +1,4 @@
-"""What the outbox hands to a forwarder, and gets back with an outcome."""
+"""Records as they are read out of the log; what the outbox hands to a forwarder, and gets back with an outcome."""
 
 from __future__ import annotations
 
@@ -6,17 +6,70 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gateway.outbox.ranges import Run, runs_of
-from gateway.reading import STREAMS, Report
+from gateway.reading import STREAMS, Assurance, Report, Single, report_of
 
 Lane = Literal["live", "backlog"]
 
 
-@dataclass(slots=True, unsafe_hash=True)  # not frozen: one is made per record
 class Stored:
-    """A record and its place in the outbox: ordinal in its stream times the number of streams, plus the stream."""
+    """A record and its place in the outbox. One is made per record, a report of most only if somebody asks for it.
 
-    id: int
-    report: Report
+    id           ordinal in its stream times the number of streams, plus the stream
+    single       the record in its shortest form, None if it has none
+    size         bytes in the log
+    stored_at_s  UTC
+    """
+
+    __slots__ = ("_report", "assurance", "id", "is_produced", "node", "single", "size", "stored_at_s")
+
+    def __init__(
+        self,
+        id: int,
+        report: Report | None,
+        single: Single | None = None,
+        assurance: Assurance = "none",
+        size: int = 0,
+        stored_at_s: float = 0.0,
+        is_produced: bool = False,
+    ) -> None:
+        """Of `report`, or else of `single` with that assurance."""
+        self.id = id
+        self._report = report
+        self.single = single
+        if single is not None:
+            self.node, self.assurance = single[0], assurance
+        elif report is not None:
+            self.node, self.assurance = report.node, report.assurance
+        self.size = size
+        self.stored_at_s = stored_at_s
+        self.is_produced = is_produced
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stored) and (self.id, self.report) == (other.id, other.report)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def ordinal(self) -> int:
+        return self.id // len(STREAMS)
+
+    @property
+    def report(self) -> Report:
+        """What was stored."""
+        if self._report is None:
+            assert self.single is not None, "made of a report or of a single"
+            self._report = report_of(self.single, self.assurance)
+        return self._report
+
+    @property
+    def is_pending(self) -> bool:
+        """Its time counts from the start of a boot; so `report` is not what goes out."""
+        return self.single is None and self.report.pending is not None
+
+    def with_report(self, report: Report) -> Stored:
+        """The same record, saying this."""
+        return Stored(self.id, report, size=self.size, stored_at_s=self.stored_at_s, is_produced=self.is_produced)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +90,7 @@ class Batch:
         """Split into batches of one node and assurance, at most `most` records long, the order of each node kept."""
         by_node: dict[tuple[str, str], list[Stored]] = {}
         for stored in self.records:
-            by_node.setdefault((stored.report.node, stored.report.assurance), []).append(stored)
+            by_node.setdefault((stored.node, stored.assurance), []).append(stored)
         return [
             replace(self, records=tuple(records[at : at + most]))
             for records in by_node.values()

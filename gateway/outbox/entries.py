@@ -26,7 +26,7 @@ from gateway.outbox.log import Log, Position
 from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import MOVED_MAP, Segment
-from gateway.reading import STREAMS, Report
+from gateway.reading import STREAMS, Assurance, Report, Single
 
 log_ = logging.getLogger(__name__)
 
@@ -127,6 +127,11 @@ class Transaction:
         size = self.frame.put_record(report, stream, is_produced=is_produced, now_s=now_s)
         self.state.ledger.came(stream, 1, size, produced=int(is_produced))
         self.accepted += not is_produced
+
+    def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> None:
+        """Store records in their shortest form, as `put` would store them."""
+        size = self.frame.put_singles(singles, stream, assurance, now_s=now_s)
+        self.state.ledger.came(stream, len(singles), size, produced=0)
 
     def settle(self, city: str, stream: int, outcome: Outcome, runs: Sequence[Run]) -> int:
         """`city` is done with these; how many that is news of."""

@@ -11,6 +11,7 @@ import secrets
 from array import array
 
 _BITS = 18
+_SHIFT, _LAST = 64 - _BITS, (1 << _BITS) - 1
 _MOST = int((1 << _BITS) * 0.7)
 _TABLES = 3
 _U64 = (1 << 64) - 1
@@ -38,25 +39,43 @@ class Heard:
 
     def mark_of(self, device: str, digest: int) -> int:
         """What stands for an id of `device`. `digest`: 64 bits of the id's hash."""
+        return (self.salt_of(device) ^ digest) or 1
+
+    def salt_of(self, device: str) -> int:
+        """What makes the same hash another mark for each device: a mark is this XOR 64 bits of a hash, never 0."""
         salt = self._salts.get(device)
         if salt is None:
             if len(self._salts) >= _SALTS:
                 self._salts.clear()
             salt = int.from_bytes(hashlib.blake2b(device.encode(), digest_size=8).digest(), "little")
             self._salts[device] = salt
-        return (salt ^ digest) or 1
+        return salt
 
     def __contains__(self, mark: int) -> bool:
         if mark in self._pending:
             return True
-        start = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        start = (mark * self._multiplier & _U64) >> _SHIFT
         for table in self._tables:
             slots, at = table.slots, start
             while found := slots[at]:
                 if found == mark:
                     return True
-                at = (at + 1) & ((1 << _BITS) - 1)
+                at = (at + 1) & _LAST
         return False
+
+    def note(self, mark: int) -> bool:
+        """Whether an id is new; then it is noted, as of the commit in the making. (`in` and `add` in one call.)"""
+        if mark in self._pending:
+            return False
+        start = (mark * self._multiplier & _U64) >> _SHIFT
+        for table in self._tables:
+            slots, at = table.slots, start
+            while found := slots[at]:
+                if found == mark:
+                    return False
+                at = (at + 1) & _LAST
+        self._pending[mark] = None
+        return True
 
     def add(self, mark: int) -> None:
         """Note an id of the commit in the making."""
@@ -78,12 +97,12 @@ class Heard:
         if newest.count >= _MOST:
             newest = _Table()
             self._tables = [*self._tables[1 - _TABLES :], newest]
-        at = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        at = (mark * self._multiplier & _U64) >> _SHIFT
         slots = newest.slots
         while slots[at]:
             if slots[at] == mark:
                 return
-            at = (at + 1) & ((1 << _BITS) - 1)
+            at = (at + 1) & _LAST
         slots[at] = mark
         newest.count += 1
 

@@ -21,7 +21,7 @@ _WAIT_S = 60.0
 _POLL_S = 0.05
 
 
-def take_inbox(registry: Registry) -> list[Taken]:
+def take_inbox(registry: Registry, *, before_answer: Callable[[], object] = lambda: None) -> list[Taken]:
     """Take every bundle and every suspension that waits; each is answered and removed."""
     found: list[Taken] = []
     waiting = (path for path in sorted((registry.folder / INBOX).glob("[!.]*")) if path.suffix in _TAKES)
@@ -31,6 +31,7 @@ def take_inbox(registry: Registry) -> list[Taken]:
         except (GatewayError, ValueError, KeyError, TypeError) as error:
             answer = {"error": str(error)}
         log.info("inbox: %s", answer.get("taken", answer.get("error")))
+        before_answer()
         new = path.with_name(f".{path.name}.new")
         new.write_text(json.dumps(answer))
         new.rename(path.with_suffix(".result"))

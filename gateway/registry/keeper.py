@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.errors import GatewayError
 from gateway.identity.admission import Admission
@@ -28,28 +28,36 @@ _PERIOD_S = 1.0
 _MOST_WAITING = 4096
 _MOST_KNOWN = 100_000
 _MANY = (st.ENROL, st.ENDORSE)  # by the thousand; the audit log says how many came
-Note = Callable[..., None]
+
+
+class Audit(Protocol):
+    """The audit log: what waits a moment, what must not be lost, and to have that on disk."""
+
+    def note(self, what: str, device: str = "", detail: str = "") -> None: ...
+    def record(self, what: str, device: str = "", detail: str = "") -> None: ...
+    def settle(self) -> bool: ...
 
 
 class Keeper:
     """Owner of the registry while the gateway runs.
 
     count  called with the name of each counter that moves
-    note   the audit log's: what, device, detail
+    audit  where changes of the registry are recorded, before anybody is told of them
     """
 
     name = "registry"
 
-    def __init__(self, registry: Registry, admission: Admission, *, count: Callable[[str], None], note: Note) -> None:
+    def __init__(self, registry: Registry, admission: Admission, *, count: Callable[[str], None], audit: Audit) -> None:
         self.registry = registry
         self._admission = admission
         self._count = count
-        self._note = note
+        self._audit = audit
         self._wake = asyncio.Event()
         self._lock = Lock()
         self._recorded: dict[str, int] = {}
         self._contested: dict[str, tuple[int, int]] = {}
         self._waiting: dict[str, int] = {}
+        self._departed: dict[str, float] = {}
         self._clones: dict[str, str] = {}
         self._trouble = ""
         registry.listeners.append(self._on_statement)
@@ -67,6 +75,12 @@ class Keeper:
         with self._lock:
             if len(self._waiting) < _MOST_WAITING:
                 self._waiting[node] = epoch
+
+    def departed(self) -> dict[str, float]:
+        """Nodes that another gateway has heard since the last call, and when; the first 4,096 of them."""
+        with self._lock:
+            departed, self._departed = self._departed, {}
+        return departed
 
     async def run(self) -> None:
         """Serve until cancelled; a bundle that waits is taken, whatever else fails is tried again."""
@@ -117,20 +131,21 @@ class Keeper:
                 log.warning("registry: %s", error)
 
     def _work(self) -> None:
-        for taken in take_inbox(self.registry):
+        for taken in take_inbox(self.registry, before_answer=self._audit.settle):
             self.told(taken)
         self._record()
+        self._audit.settle()
         save_if_due(self.registry)
 
     def told(self, taken: Taken) -> None:
         """Count and note what came of a bundle."""
         for outcome in taken.problems:
             self._count(f"registry_{outcome.problem}")
-            self._note("registry refused", outcome.writer, outcome.detail)
+            self._audit.note("registry refused", outcome.writer, outcome.detail)
             log.warning("registry: %s", outcome.detail)
         if taken.total:
             self._count("registry_bundles")
-            self._note("registry taken", taken.sender, f"{taken.total} entries")
+            self._audit.record("registry taken", taken.sender, f"{taken.total} entries")
 
     def _record(self) -> None:
         """Say in our own log which nodes are here, so that others can tell a clone."""
@@ -160,13 +175,22 @@ class Keeper:
         """In whatever thread the registry is written by, its lock held."""
         if one.kind != st.RECORD:
             if one.kind not in _MANY:
-                self._note(f"registry {st.name_of(one.kind)}", one.subject, f"entry {one.index} of {one.writer}")
+                self._audit.record(
+                    f"registry {st.name_of(one.kind)}", one.subject, f"entry {one.index} of {one.writer}"
+                )
             return
         if one.writer != self.registry.me:
             self._contested[one.subject] = (one.fields.get("epoch", 0), one.at_s)
+            if one.fields["what"] == HEARD:
+                self._note_departure(one.subject, float(one.at_s))
         found = clone_of(heard_of(self.registry.index.facts(one.site, one.subject)))
         if found is not None and self._clones.get(one.subject) != str(found):
             self._clones[one.subject] = str(found)
             self._count("clone_alarms")
-            self._note("clone alarm", one.subject, str(found))
+            self._audit.record("clone alarm", one.subject, str(found))
             log.error("%s is in two places: %s", one.subject, found)
+
+    def _note_departure(self, node: str, at_s: float) -> None:
+        with self._lock:
+            if len(self._departed) < _MOST_WAITING:
+                self._departed[node] = at_s

@@ -22,6 +22,7 @@ from gateway.config import LoraSouthbound
 from gateway.downlink import WINDOW_US, Downlink, Schedule
 from gateway.duty import DutyBook
 from gateway.intake import Uplink, Verdict
+from gateway.southbound.beacons import Beacons
 from gateway.southbound.radio_device import open_device
 
 log = logging.getLogger(__name__)
@@ -51,12 +52,14 @@ class LoraRadio:
         data_dir: Path,
         count: Callable[[str, int], None],
         now_s: Callable[[], float] = time.time,
+        beacons: Beacons | None = None,
     ) -> None:
         """count  adds to a named counter; now_s  UTC seconds, for the time of reception."""
         self._config = config
         self._intake = intake
         self._count = count
         self._now_s = now_s
+        self._beacons = beacons
         self._uplink = _channel(config, config.freq_hz, invert_iq=False)
         self._downlink = _channel(config, config.downlink_freq_hz, invert_iq=True)
         self._duty = DutyBook(data_dir / "duty.bin", freq_hz=config.downlink_freq_hz, bandwidth_hz=config.bandwidth_hz)
@@ -112,9 +115,18 @@ class LoraRadio:
             packet = await radio.listen(self._buf, self._listen_ms())
             if packet is not None:
                 self._take(packet, submissions)
+            self._plan_beacon()
             downlink = self._schedule.take(now_us=_now_us())
             if downlink is not None:
                 await self._answer(radio, downlink)
+
+    def _plan_beacon(self) -> None:
+        beacon = self._beacons.due(now_us=_now_us()) if self._beacons else None
+        if beacon is not None:
+            frame, due_us = beacon
+            airtime_us = self._downlink.airtime_us(len(frame))
+            one = Downlink(frame=frame, due_us=due_us, airtime_us=airtime_us, is_beacon=True)
+            self._schedule.add(one, now_us=_now_us())
 
     def _listen_ms(self) -> int:
         next_us = self._schedule.next_us()
@@ -161,10 +173,10 @@ class LoraRadio:
     async def _answer(self, radio: Any, downlink: Downlink) -> None:
         """Transmit in the node's window, then hear again."""
         if not self._duty.allows(downlink.airtime_us, is_urgent=downlink.is_urgent):
-            self._count("lora_acks_skipped_duty", 1)
+            self._count(f"lora_{downlink.name}_skipped_duty", 1)
             return
         if radio.is_receiving and not downlink.is_urgent:
-            self._count("lora_acks_skipped_conflict", 1)  # the frame now coming in would be lost instead
+            self._count(f"lora_{downlink.name}_skipped_conflict", 1)  # the frame now coming in would be lost instead
             return
         if downlink.is_join and not self._duty.take_join_share(downlink.airtime_us):
             self._count("lora_joins_skipped_share", 1)
@@ -172,7 +184,7 @@ class LoraRadio:
         try:
             self._duty.record(downlink.airtime_us)
         except OSError:
-            self._count("lora_acks_skipped_disk", 1)  # unrecorded airtime would be forgotten by a restart
+            self._count(f"lora_{downlink.name}_skipped_disk", 1)  # unrecorded airtime would be forgotten by a restart
             return
         await self._transmit(radio, downlink)
 
@@ -182,9 +194,9 @@ class LoraRadio:
         try:
             due_ticks = clock.ticks_add(clock.ticks_us(), downlink.due_us - _now_us())
             await radio.transmit_at(downlink.frame, due_ticks, latest_us=_LATEST_US)
-            self._count("lora_acks_sent", 1)
+            self._count(f"lora_{downlink.name}_sent", 1)
         except TooLate:
-            self._count("lora_acks_skipped_late", 1)
+            self._count(f"lora_{downlink.name}_skipped_late", 1)
         finally:
             radio.use(self._uplink)
             self._count("lora_deaf_ms", (_now_us() - started_us) // 1_000)

@@ -130,7 +130,6 @@ def windows_keep_what_failed(patch: Patch) -> None:
 
 
 MUTANTS = (
-    ack_before_commit,
     no_fdatasync,
     no_folder_sync,
     cursor_moved_before_the_platform_has_it,

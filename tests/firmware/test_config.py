@@ -82,6 +82,7 @@ WRONG = [
     ({**LORA, "lora": {"freq_hz": 868_650_000}}, "lora.freq_hz", "alarm slot"),
     ({**LORA, "lora": {"downlink_freq_hz": 869_300_000}}, "lora.downlink_freq_hz", "alarm slot"),
     ({**LORA, "lora": {"tx_power_dbm": 20}}, "lora.tx_power_dbm", "ERP"),
+    ({**LORA, "sleep": "deep", "lora": {"beacons": True}}, "lora.beacons", 'sleep = "idle"'),
     ({**LORA, "lora": {"max_frame": 51}}, "lora.max_frame", "from 96"),
     ({**LORA, "lora": {"freq_hz": 864_000_000, "spreading_factor": 12}}, "lora.max_frame", "lower spreading factor"),
     ({**LORA, "bearer": "mqtt"}, "wifi", "is missing"),

@@ -20,6 +20,11 @@ HEAP_KIB = 128
 REPORTS = 6
 MAIN = Path(__file__).parents[2] / "firmware" / "main.py"
 BOTH_BEARERS = "import firmware.bearer_lora, firmware.bearer_mqtt, drivers.radio.sx126x_transceiver"
+RULES = {
+    "windows": [{"quantities": ["temperature", "humidity", "pressure"], "length_s": 2}],
+    "exceptions": [{"quantities": ["pm2_5"], "dead_band": 1.0}],
+    "held_back_s": 60,
+}
 SERVE = """
     {extra}
     gc.collect()
@@ -43,16 +48,19 @@ def test_both_bearers_new_keys_report_cycles_and_an_order_fit_128_kib(street: St
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("loaded", ["both", "lora", "mqtt"])
+@pytest.mark.parametrize("loaded", ["both", "lora", "mqtt", "lora and rules", "mqtt and rules"])
 def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str) -> None:
     """Goes down by 4 KiB for as long as the node is acknowledged; prints the last heap that did."""
     shims, smallest = shims_of(street), None
     extra = BOTH_BEARERS if loaded == "both" else "pass"
-    config = {**CONFIG, **mqtt_config(mosquitto.port)} if loaded == "mqtt" else CONFIG
+    is_mqtt = loaded.startswith("mqtt")
+    config = {**CONFIG, **(mqtt_config(mosquitto.port) if is_mqtt else {})}
+    if "rules" in loaded:
+        config["rules"] = RULES
     for heap_kib in range(HEAP_KIB, 64, -4):
         opened = (
             MqttGateway(Judge(ROOT), mosquitto.port)
-            if loaded == "mqtt"
+            if is_mqtt
             else RadioGateway(Judge(ROOT), street.gateway_radio_path)
         )
         with opened as gateway:

@@ -88,6 +88,8 @@ def test_radio_defaults_are_those_of_the_nodes() -> None:
         (MINIMAL + LORA + "spreading_factor = 7.0\n", "southbound.lora.spreading_factor", "whole number"),
         (MINIMAL + LORA + "bandwidth_hz = 125\n", "southbound.lora.bandwidth_hz", "125000"),
         (MINIMAL + LORA + "tx_power_dbm = 23\n", "southbound.lora.tx_power_dbm", "-9 to 22"),
+        (MINIMAL + LORA + "beacon_s = 5\n", "southbound.lora.beacon_s", "16 to 3600"),
+        (MINIMAL + LORA + "spreading_factor = 12\nbeacon_s = 60\n", "southbound.lora.beacon_s", "at least 182"),
         (MINIMAL + LORA + 'region = "US915"\n', "southbound.lora.region", "EU868"),
         (MINIMAL + LORA.replace("virtual:/run/radio.sock", "spi"), "southbound.lora.device", "spi:"),
         (MINIMAL + LORA.replace("virtual:/run/radio.sock", "spi:0.0"), "southbound.lora.reset_pin", "missing"),

@@ -29,10 +29,12 @@ min_free_bytes = 0
 class Agent:
     """`lamppost gateway run` with everything in `folder`. Started and stopped as often as wanted."""
 
-    def __init__(self, folder: Path, *, city_port: int) -> None:
+    def __init__(self, folder: Path, *, city_port: int, window_s: int = 0) -> None:
+        """`window_s`: length of the edge's windows; 0: none."""
         (self.port,) = free_ports(1)
         self.data_dir = folder / "data"
         config = ours.gateway_toml(data_dir=self.data_dir, way="listen", port=self.port, city_port=city_port)
+        config = config.replace("window_s = 0", f"window_s = {window_s}")
         self.process: Watched = ours.gateway(folder, config + _UNBOUNDED)
 
     def start(self, *, within_s: float = 120.0) -> float:
@@ -43,6 +45,11 @@ class Agent:
 
     def row(self) -> dict[str, Any]:
         """The counters of its platform, as `gateway status --json` prints them. Raises ProcessError."""
+        found: dict[str, Any] = self.status()["cities"]["city"]
+        return found
+
+    def status(self) -> dict[str, Any]:
+        """What `gateway status --json` prints. Raises ProcessError."""
         command = [
             sys.executable,
             "-m",
@@ -55,8 +62,8 @@ class Agent:
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         try:
-            found: dict[str, Any] = json.loads(done.stdout)["cities"]["city"]
-        except (ValueError, KeyError):
+            found: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
             raise ProcessError(f"gateway status says no more than: {(done.stderr or done.stdout)[-300:]}") from None
         return found
 
@@ -66,9 +73,9 @@ class Agent:
 
 
 @contextmanager
-def running(folder: Path, *, city_port: int) -> Iterator[Agent]:
+def running(folder: Path, *, city_port: int, window_s: int = 0) -> Iterator[Agent]:
     """An agent that is gone after the block."""
-    agent = Agent(folder, city_port=city_port)
+    agent = Agent(folder, city_port=city_port, window_s=window_s)
     try:
         agent.start()
         yield agent

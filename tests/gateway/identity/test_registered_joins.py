@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from drivers.link.edhoc import kid_of
 from firmware.join import Joined
-from gateway.audit import AuditLog
+from gateway.audit import AuditLog, read_entries, verify
 from gateway.clock import ClockTrust
 from gateway.identity.cose import PublicKey
 from gateway.identity.names import device_id
@@ -17,7 +17,7 @@ from gateway.registry import statement as st
 from gateway.registry.statement import Draft
 from gateway.trust import Trust
 from provisioning.enrol import Enrolment
-from tests.gateway.cores import NOW_S, hear, running_core
+from tests.gateway.cores import NOW_S, FailingDisk, hear, running_core
 from tests.gateway.joining import Bearer, JoiningNode, Site
 from tests.gateway.registry.sites import about, carry, town
 from tests.gateway.sealed_node import SealedNode
@@ -99,6 +99,37 @@ async def test_a_node_that_moves_and_comes_back_is_no_clone_and_a_copy_of_it_is(
         await speak(0, speaking(node, enrolment_of(node).subject, thief))
         await speak(1, speaker)
         assert "clone_alarms" in counted
+
+
+async def test_a_join_and_a_session_are_in_the_audit_log_before_they_count(tmp_path: Path) -> None:
+    """Nobody flushes the log here: a kill right after the answer costs no entry of what was answered."""
+    site, disk = Site(), FailingDisk()
+    node = JoiningNode(site.trust(site.endorse(tmp_path / "data")))
+    with town(tmp_path) as city:
+        registry = city.add_gateway("gw-1", tmp_path / "data" / "registry")
+        city.say(enrolment_of(node))
+        carry(city.authority, registry)
+        trust = Trust(registry, AuditLog(tmp_path / "audit", actor="gw-1"), ClockTrust())
+        trust.audit.open()
+
+        def entries() -> list[tuple[str, str]]:
+            return [(one.what, one.detail) for one in read_entries(tmp_path / "audit")]
+
+        async with running_core(tmp_path / "data", trust=trust, files=disk) as core:
+            joined = await node.join(Bearer(core))
+            assert joined is not None
+            assert entries()[-1] == ("joined", "epoch 1")
+            speaker = speaking(node, enrolment_of(node).subject, joined)
+            frame = speaker.report()
+            disk.fails = True
+            assert (await hear(core, frame)).retry
+            disk.fails = False
+            assert entries()[-1] == ("session", "epoch 1")
+            assert (await hear(core, speaker.report())).accepted
+            assert (await hear(core, frame)).accepted
+            trust.audit.flush()
+            assert [what for what, _ in entries()][-3:] == ["session", "not kept", "session"]
+        assert verify(tmp_path / "audit", None) == (len(entries()), [])
 
 
 def speaking(node: JoiningNode, subject: str, joined: Joined) -> SealedNode:

@@ -6,8 +6,10 @@ With real boards, over the air and over a broker: tests/faults/test_rehoming.py.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from drivers.link import join
 from firmware.join import Joined
@@ -19,7 +21,7 @@ from gateway.registry import statement as st
 from gateway.registry.registry import Registry
 from gateway.trust import Trust
 from provisioning.enrol import enrol_public
-from tests.gateway.cores import deliver_all, hear, running_core
+from tests.gateway.cores import ManualTime, deliver_all, hear, reading_values, running_core
 from tests.gateway.identity.test_registered_joins import enrolment_of, speaking
 from tests.gateway.joining import Bearer, JoiningNode, Site
 from tests.gateway.registry.sites import about, carry, town
@@ -119,12 +121,84 @@ async def test_a_node_joins_roams_and_is_refused_where_its_revocation_came_by_fi
     assert sum(sizes[:3]) == 119, "101 B of EDHOC, 8 for kids of four bytes, 10 for the state (docs/decisions/0010)"
 
 
-async def _opened(stack: AsyncExitStack, data_dir: Path, registry: Registry) -> Core:
-    trust = Trust(registry, AuditLog(data_dir / "audit", actor=data_dir.name), ClockTrust())
-    return await stack.enter_async_context(running_core(data_dir, gateway_id=data_dir.name, trust=trust))
+async def test_windows_of_a_node_that_changed_gateway_say_partial_at_both(tmp_path: Path) -> None:
+    site, time = Site(), ManualTime()
+    dirs = [tmp_path / name for name in ("gw-1", "gw-2")]
+    publics = [site.endorse(folder) for folder in dirs]
+    node, settled = JoiningNode(site.trust(*publics)), JoiningNode(site.trust(*publics))
+    with town(tmp_path) as city:
+        registries = [city.add_gateway(folder.name, folder / "registry") for folder in dirs]
+        for one in (node, settled):
+            city.say(enrolment_of(one))
+        for registry in registries:
+            carry(city.authority, registry)
+        subjects = {one: enrolment_of(one).subject for one in (node, settled)}
+        async with AsyncExitStack() as stack:
+            cores = [
+                await _opened(stack, *pair, clock=time.clock, window_s=60)
+                for pair in zip(dirs, registries, strict=True)
+            ]
+            for one in (node, settled):
+                joined = await _join(one, Bearer(cores[0]), 0)
+                assert (await hear(cores[0], speaking(one, subjects[one], joined).report())).accepted
+            roamed = await _join(node, Bearer(cores[1]), joined.epoch)
+            assert (await hear(cores[1], speaking(node, subjects[node], roamed).report())).accepted
+            registries[1].now_s = lambda: time.now_s
+            assert cores[1].trust.keeper is not None
+            cores[1].trust.keeper._work()
+            carry(registries[1], registries[0])  # that gw-2 heard it
+            partial = []
+            for core in cores:
+                await core.take_departures()
+                time.advance(600)
+                await core.tell_windows()
+                told = [one for one in await deliver_all(core) if one.kind == "window"]
+                partial.append({one.subject for one in told if reading_values(one).get("partial")})
+    assert partial == [{subjects[node]}, {subjects[node]}]
+
+
+async def _opened(stack: AsyncExitStack, data_dir: Path, registry: Registry, **options: Any) -> Core:
+    clock = options.get("clock", ClockTrust())
+    trust = Trust(registry, AuditLog(data_dir / "audit", actor=data_dir.name), clock)
+    return await stack.enter_async_context(running_core(data_dir, gateway_id=data_dir.name, trust=trust, **options))
 
 
 async def _join(node: JoiningNode, bearer: Bearer, epoch: int) -> Joined:
     joined = await node.join(bearer, epoch=epoch) or await node.join(bearer, epoch=epoch)
     assert joined is not None, node.joiner.failure
     return joined
+
+
+async def test_two_gateways_that_drown_each_other_still_let_a_node_in(tmp_path: Path) -> None:
+    """Both hear every frame and answer in the same window; what both answered, the node did not hear."""
+    site = Site()
+    dirs = [tmp_path / name for name in ("gw-1", "gw-2")]
+    publics = [site.endorse(folder) for folder in dirs]
+    with town(tmp_path) as city:
+        registries = [city.add_gateway(folder.name, folder / "registry") for folder in dirs]
+        nodes = [JoiningNode(site.trust(*publics)) for _ in range(4)]
+        for node in nodes:
+            city.say(enrolment_of(node))
+        for registry in registries:
+            carry(city.authority, registry)
+        async with AsyncExitStack() as stack:
+            cores = [await _opened(stack, *pair) for pair in zip(dirs, registries, strict=True)]
+            for node in nodes:
+                air = SharedAir(cores)
+                tries = 0
+                while await node.join(air) is None:
+                    tries += 1
+                    assert tries < 8, node.joiner.failure
+
+
+class SharedAir(Bearer):
+    """One frequency: of two answers at once nothing arrives."""
+
+    def __init__(self, cores: list[Core]) -> None:
+        super().__init__(cores[0])
+        self._cores = cores
+
+    async def exchange(self, frame: bytes, take: Callable[[bytes], bool]) -> bool:
+        verdicts = [await hear(core, frame) for core in self._cores]
+        answers = [one.downlink for one in verdicts if one.downlink is not None]
+        return take(answers[0]) if len(answers) == 1 else False

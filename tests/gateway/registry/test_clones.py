@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit import AuditLog, read_entries
 from gateway.identity.admission import Admission
 from gateway.registry.clones import Heard, clone_of
 from gateway.registry.keeper import Keeper
 from tests.gateway.registry.sites import Person, carry, town
+
+
+def audit_of(folder: Path, name: str) -> AuditLog:
+    made = AuditLog(folder / name, actor=name)
+    made.open()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -34,14 +41,13 @@ def test_contradiction_between_records(records: list[tuple[int, str, int]], is_c
 def test_clone_is_told_where_logs_meet(tmp_path: Path) -> None:
     now_s = 1_800_000_000
     counted: list[str] = []
-    noted: list[tuple[str, ...]] = []
     with town(tmp_path) as oslo:
         keepers = {}
         for name in ("gw-1", "gw-2"):
             registry = oslo.add_gateway(name)
             registry.now_s = lambda: now_s
             admission = Admission(registry, now_s=lambda: now_s, is_time_trusted=lambda: True)
-            keepers[name] = Keeper(registry, admission, count=counted.append, note=lambda *said: noted.append(said))
+            keepers[name] = Keeper(registry, admission, count=counted.append, audit=audit_of(tmp_path, name))
         one, two = (oslo.gateways[name] for name in ("gw-1", "gw-2"))
         node = Person()
         oslo.say(node.enrol())
@@ -55,8 +61,10 @@ def test_clone_is_told_where_logs_meet(tmp_path: Path) -> None:
         assert "clone_alarms" not in counted
         carry(one, two)
         assert counted == ["clone_alarms"]
-        assert noted[-1][:2] == ("clone alarm", node.id)
-        assert "heard at oslo/gw-2 in epoch 7, 600 s after oslo/gw-1 heard it in epoch 7" in noted[-1][2]
+        keepers["gw-2"]._work()
+        *_, last = read_entries(tmp_path / "gw-2")
+        assert (last.what, last.device) == ("clone alarm", node.id)
+        assert "heard at oslo/gw-2 in epoch 7, 600 s after oslo/gw-1 heard it in epoch 7" in last.detail
         assert keepers["gw-2"].status()["state"] == "in doubt"
         assert node.id in keepers["gw-2"].status()["detail"]
 
@@ -66,7 +74,7 @@ def test_node_is_recorded_once_per_epoch_also_across_restarts(tmp_path: Path) ->
         gateway, node = oslo.add_gateway("gw-1"), Person()
         for _ in range(2):  # the second one is a gateway that was started again
             admission = Admission(gateway, now_s=lambda: 0, is_time_trusted=lambda: True)
-            keeper = Keeper(gateway, admission, count=lambda name: None, note=lambda *said: None)
+            keeper = Keeper(gateway, admission, count=lambda name: None, audit=audit_of(tmp_path, "gw-1"))
             for at_s in range(5):
                 keeper.heard(node.id, 7, at_s)
                 keeper._work()

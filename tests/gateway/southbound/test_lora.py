@@ -22,13 +22,17 @@ from boards.virtual.loop import Loop
 from boards.virtual.socket_board import SocketBoard
 from boards.virtual.wiring import Chips
 from drivers import clock as driver_clock
+from drivers.link import beacon
 from drivers.link.frame import URGENT, FrameError
 from drivers.link.join import pack_join
 from drivers.radio.lora import Channel
+from gateway.clock import since_boot_s
 from gateway.config import LoraSouthbound
 from gateway.core import Core, open_core
 from gateway.duty import DutyBook
+from gateway.identity.chain import ChainFile
 from gateway.intake import Intake, Uplink, Verdict
+from gateway.southbound.beacons import Beacons
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.radio_device import open_device
 from provisioning.enrol import Enrolment, enrol
@@ -100,9 +104,13 @@ async def core(tmp_path: Path, enrolment: Enrolment) -> AsyncIterator[Core]:
 
 
 @asynccontextmanager
-async def served(radios: Radios, core: Core, tmp_path: Path) -> AsyncIterator[LoraRadio]:
+async def served(
+    radios: Radios, core: Core, tmp_path: Path, *, beacons: Beacons | None = None
+) -> AsyncIterator[LoraRadio]:
     """The gateway's side, running inside the block."""
-    radio = LoraRadio(radios.config("gateway"), core.intake, data_dir=tmp_path, count=core.counters.add)
+    radio = LoraRadio(
+        radios.config("gateway"), core.intake, data_dir=tmp_path, count=core.counters.add, beacons=beacons
+    )
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(radio.run())
         yield radio
@@ -251,6 +259,26 @@ async def test_radio_that_goes_away_is_served_again_when_it_is_back(
         await until(lambda: radio.status()["state"] == "receiving")
         await peer.send(SealedNode(enrolment).report())
         assert await peer.hear() is not None
+
+
+async def test_beacons_go_out_as_their_intervals_begin(radios: Radios, core: Core, tmp_path: Path, peer: Peer) -> None:
+    """Heard by the clock of the machine, each in its interval: a node that knows the anchor believes them."""
+    file = ChainFile(tmp_path, interval_s=1, boot_id="b", monotonic_s=since_boot_s)
+    chain = file.current()
+    memory = beacon.remember(file.anchor() or b"", file.now_ms())
+    certain = []
+    sender = Beacons(file, core.clock, count=core.counters.add)
+    async with served(radios, core, tmp_path, beacons=sender):
+        for _ in range(3):
+            frame, _ = await peer.hear(2_500) or (b"", 0)
+            ended_ms = file.now_ms()
+            began_ms = ended_ms - DOWN.airtime_us(len(frame)) // 1_000
+            assert -1 <= began_ms - chain.start_ms(beacon.parse(frame)[1]) < 250
+            memory, heard = beacon.take(memory, frame, began_ms, ended_ms, lambda limit: 0)
+            certain += heard
+    assert len(certain) == 2
+    assert certain[0][2] / 256 == pytest.approx(time.time(), abs=8)
+    assert core.counters["lora_beacons_sent"] >= 3
 
 
 @pytest.mark.soak
