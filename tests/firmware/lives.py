@@ -44,7 +44,7 @@ class Life:
         self.issued = {}  # (epoch, seq) -> content, of every add() that returned
         self.images = []
         self.boots = self.turns = 0
-        self.parts, self.report_s = self, 300  # what turn wants of a node
+        self.parts, self.report_s, self.bearer = self, 300, None  # what turn wants of a node
         self.config = namedtuple("Config", ("rekey_frames", "rekey_days"))(0, 30)
         self.enrolments = 1
         self.enrolled_epoch = 1

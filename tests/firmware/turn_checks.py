@@ -63,8 +63,10 @@ class Turning(Street):
 
 def keys_turn_by_count_when_all_is_sent():
     street = Turning(frames=256)
+    street.parts.bearer.keys = None  # a bearer that asks for beacons
     street.serve(700)
     street.drain()
+    assert street.parts.bearer.keys == (street.parts.settings, street.parts.reporter.up, street.parts.reporter.down)
     assert street.parts.settings.epoch == 3
     assert street.epochs() == [1, 2, 3]
     street.check()
