@@ -82,7 +82,7 @@ class Core:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
-        self.wear = Wear(lambda: store.vault.accepted)
+        self.wear = Wear(lambda: store.vault.published.came_in)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)

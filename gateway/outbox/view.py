@@ -14,11 +14,12 @@ from pathlib import Path
 from gateway import checkpoint
 from gateway.database import read_only
 from gateway.outbox.batch import Backlog
-from gateway.outbox.entries import State, recall, replay
+from gateway.outbox.entries import State
 from gateway.outbox.files import Files
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.log import FOLDER, Log, Position
 from gateway.outbox.reader import Reader
+from gateway.outbox.replay import recall, replay
 from gateway.reading import STREAMS
 from gateway.store_errors import StoreError, StoreFailed, StoreNewer, translated
 from gateway.tables import FORMAT
