@@ -52,6 +52,7 @@ class ForgetfulJudge(Judge):
                 del self.reports[number]
         self.bodies.clear()
         self.nonces.clear()
+        self.frames.clear()
 
 
 class Bearer:
