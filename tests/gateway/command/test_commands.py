@@ -18,7 +18,7 @@ from gateway.command import note as notes
 from gateway.command.wish import CommandError, wish
 from gateway.config import CommandConfig, EdgeConfig
 from gateway.config_alarm import RuleConfig
-from gateway.config_edge import ActionConfig
+from gateway.config_edge import ActionConfig, ReportConfig
 from gateway.core import Core
 from gateway.database import NAME
 from gateway.outbox.log import FOLDER
@@ -253,6 +253,32 @@ async def test_a_note_is_answered_and_asks_once(tmp_path: Path) -> None:
         (tmp_path / "commands" / "a.json").write_text(json.dumps({"node": 1}))
         await here.core.desk.take_notes()
         assert not list((tmp_path / "commands").iterdir())
+
+
+async def test_what_was_asked_and_not_yet_done_survives_a_power_cut(tmp_path: Path) -> None:
+    """A copy of the disk in the middle of it all, as a cut leaves it."""
+    data_dir, copy, node = tmp_path / "data", tmp_path / "copy", LinkNode()
+    async with street(data_dir, node=node) as here:
+        await here.ask("pace", sample_s=60)
+        octets = await here.speak()
+        shutil.copytree(data_dir, copy)
+        seq = here.seq
+    async with street(copy, node=node) as here:
+        here.seq = seq
+        assert await here.speak() == octets
+        await here.speak((*number_of(octets), order.DONE, 0))
+        assert [event["outcome"] for event in await here.events()] == ["done"]
+        assert await here.ask("report") > number_of(octets)[0]
+
+
+async def test_no_policy_of_exceptions_holds_an_outcome_back(tmp_path: Path) -> None:
+    rarely = ReportConfig(quantities=("*",), on_change=True, heartbeat_s=86_400)
+    async with street(tmp_path, edge=EdgeConfig(window_s=0, report=(rarely,))) as here:
+        for _ in range(2):
+            await here.ask()
+            octets = await here.speak()
+            await here.speak((*number_of(octets), order.DONE, 0))
+        assert [event["outcome"] for event in await here.events()] == ["done", "done"]
 
 
 async def test_a_rule_asks_nodes_in_the_commit_of_its_alarm(tmp_path: Path) -> None:
