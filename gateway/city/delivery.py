@@ -88,7 +88,9 @@ class Delivery:
         self._settling = settling
         self._options = options
         self._pace = pace
-        self._size = PackSize(most_records=options.pack_records, most_bytes=options.pack_bytes)
+        self._size = PackSize(
+            most_records=options.pack_records, most_bytes=options.pack_bytes, now_s=asyncio.get_running_loop().time()
+        )
         self._company = Company(pack_records=options.pack_records, pack_wait_s=options.pack_wait_s)
         self._compressor = compressor
         self._tally = tally
