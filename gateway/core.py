@@ -47,7 +47,7 @@ from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.recorder import Recorder
+from gateway.recorder import Recorder, as_it_came
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
@@ -82,7 +82,7 @@ class Core:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
-        self.wear = Wear(lambda: store.vault.accepted)
+        self.wear = Wear(lambda: store.vault.published.came_in)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
@@ -399,7 +399,7 @@ class Core:
 
     def _recent(self) -> Iterator[Recent]:
         for report, stored_at_s, is_produced in self.store.vault.recent():
-            came = report if is_produced else self._recorder.as_it_came(report)
+            came = report if is_produced else as_it_came(report, gateway_id=self._numbering.gateway_id)
             yield Recent(came, stored_at_s, is_produced)
 
     def tell_damaged(self, tx: Transaction) -> None:
