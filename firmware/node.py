@@ -135,7 +135,9 @@ class Node:
             return
         state.misses += 1
         if state.misses == getattr(parts, "join_after", 0):  # a node with a key pair of its own (rejoin)
-            parts.settings.write_u32("join", 1)  # the next boot looks for another gateway, and comes back here
+            from firmware.leaving import leave
+
+            leave(parts)  # the next boot looks for another gateway, and comes back here
             machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
         if parts.reporter.has_urgent:

@@ -117,6 +117,10 @@ def _load_numbers(parts):
     told = close_what_disagrees(settings, journal)
     if told:
         print("lamppost:", told)
+    if identity.read_blob(parts.nvs, "acked", 24):
+        from firmware.leaving import take_up
+
+        take_up(parts.nvs, settings, journal)
     state, is_found = load_state(machine.RTC().memory)
     parts.state = state
     asleep_at_ms = state.asleep_at_s * 1000 + state.asleep_at_ms  # pyright: ignore[reportAttributeAccessIssue]
@@ -207,7 +211,7 @@ _STEPS = (
     (_may_start, ()),
     (_join_if_due, ("firmware.rejoin", "firmware.enrol", "firmware.epochs")),
     (_load_rules, ("firmware.rule_setup",)),
-    (_load_numbers, ("firmware.recovery", "firmware.epochs", "firmware.journal_scan")),
+    (_load_numbers, ("firmware.leaving", "firmware.recovery", "firmware.epochs", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware",)),
     (_open_reporter, ("drivers.link.keys",)),

@@ -47,7 +47,7 @@ from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.recorder import Recorder
+from gateway.recorder import Recorder, as_it_came
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
@@ -399,7 +399,7 @@ class Core:
 
     def _recent(self) -> Iterator[Recent]:
         for report, stored_at_s, is_produced in self.store.vault.recent():
-            came = report if is_produced else self._recorder.as_it_came(report)
+            came = report if is_produced else as_it_came(report, gateway_id=self._numbering.gateway_id)
             yield Recent(came, stored_at_s, is_produced)
 
     def tell_damaged(self, tx: Transaction) -> None:

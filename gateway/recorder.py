@@ -96,17 +96,6 @@ class Recorder:
         """As long as these are the very same objects, `leaves` and trust of a device say the same."""
         return self.privacy, tx if self._trust.has_registry else None
 
-    def as_it_came(self, stored: Report) -> Report:
-        """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
-
-        Events that never were alarms are our own, and what nodes say of commands. Of alarms of our own sensors nobody
-        can tell that they were.
-        """
-        is_ours = stored.node == self._numbering.gateway_id
-        if stored.kind != "event" or is_ours or any(one.quantity.startswith("command/") for one in stored.readings):
-            return stored
-        return replace(stored, kind="alarm")
-
     def put_readings(self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None) -> str:
         """Store a report of the gateway's own sensors, or of its state; None: measured now. Returns its record id."""
         report = Report(
@@ -170,3 +159,15 @@ class Recorder:
         for report in reports:
             self.put_own(tx, report)
             self.desk.react(tx, report)
+
+
+def as_it_came(stored: Report, *, gateway_id: str) -> Report:
+    """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
+
+    Events that never were alarms are our own, and what nodes say of commands. Of alarms of our own sensors nobody can
+    tell that they were.
+    """
+    is_ours = stored.node == gateway_id
+    if stored.kind != "event" or is_ours or any(one.quantity.startswith("command/") for one in stored.readings):
+        return stored
+    return replace(stored, kind="alarm")

@@ -29,13 +29,14 @@ _TRIES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """`db`: the tables. `damaged`: records that could not be found."""
+    """`db`: the tables. `damaged`: records that could not be found. `position`: of the last checkpoint in the log."""
 
     db: sqlite3.Connection
     log: Log
     state: State
     reader: Reader
     damaged: int
+    position: Position
 
     @property
     def ledger(self) -> Ledger:
@@ -101,4 +102,4 @@ def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
         raise LookupError("the log has moved on")
     recall(log, position, state, history=0)
     damaged = replay(log, position, db, state)
-    return View(db=db, log=log, state=state, reader=Reader(log, state.moved), damaged=damaged)
+    return View(db=db, log=log, state=state, reader=Reader(log, state.moved), damaged=damaged, position=position)
