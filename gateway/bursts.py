@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
@@ -24,7 +24,7 @@ from gateway.senml_plain import Plain, decode_plains
 
 Key = tuple[str, str, str | None, type, Assurance]  # device, name as it says it, unit, type of the value
 _FIRST_U64 = struct.Struct("<Q8x")
-_WAYS_KEPT = 16_384
+_WAYS_KEPT = 8_192
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,12 +54,12 @@ class _Way(NamedTuple):
     """What readings of one device under one name have in common.
 
     quantity  the name below the device's own
-    head      how the text begins that the record id is a hash of
+    begun     a hash of what the text begins with that the record id is a hash of; to be copied
     salt      of the device's marks
     """
 
     quantity: str
-    head: str
+    begun: Any
     salt: int
 
 
@@ -117,8 +117,10 @@ class Bursts:
                 self._put(tx, new, assurance)
                 refused[at] = self._devices.take(tx, burst.message(at)).reason
                 continue
-            quantity, head, salt = way
-            digest = sha256(f'{head}{value!r}", null, {time_s!r}]]'.encode()).digest()[:16]
+            quantity, begun, salt = way
+            hashed = begun.copy()
+            hashed.update(b'%a", null, %a]]' % (value, time_s))
+            digest = hashed.digest()[:16]
             if note((salt ^ first_u64(digest)[0]) or 1):
                 new.append((device, quantity, unit, value, time_s, digest))
             else:
@@ -148,7 +150,7 @@ class Bursts:
                 self._devices.admit(tx, device)
                 shown = "null" if unit is None else f'"{unit}"'
                 head = f'[["{quantity}", {shown}, "{kind.__name__}", "'
-                way = _Way(quantity, head, tx.state.heard.salt_of(device))
+                way = _Way(quantity, sha256(head.encode()), tx.state.heard.salt_of(device))
         self._ways[key] = way
         return way
 

@@ -18,6 +18,7 @@ from gateway.city.company import Company
 from gateway.city.compress import Compressor
 from gateway.city.lines import GROUPS, LIVE, LIVE_ALARMS, OWED, OWED_ALARMS, Line, Lines, is_owed, ranks_of
 from gateway.city.pace import Pace
+from gateway.city.pack_size import PackSize
 from gateway.city.packing import pack_of
 from gateway.city.platform import PackRefused, Platform
 from gateway.city.settling import Settling
@@ -30,7 +31,7 @@ from gateway.senml import PackError, UndatedError
 log = logging.getLogger(__name__)
 
 _READ_RECORDS, _READ_BYTES = 1_000, 524_288  # taken from the outbox at one time
-_HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 8_000, OWED: 32_000}  # records read ahead, per group
+_HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 8_000, OWED: 56_000}  # records read ahead, per group
 _LOOK_AGAIN_S = 0.05  # for alarms alone, before looking whether there is room for more
 _SKIPPED = 32_000  # records left unread behind refused lines before reading stops
 _SKIPPING_AGAIN_S = 5.0
@@ -87,6 +88,9 @@ class Delivery:
         self._settling = settling
         self._options = options
         self._pace = pace
+        self._size = PackSize(
+            most_records=options.pack_records, most_bytes=options.pack_bytes, now_s=asyncio.get_running_loop().time()
+        )
         self._company = Company(pack_records=options.pack_records, pack_wait_s=options.pack_wait_s)
         self._compressor = compressor
         self._tally = tally
@@ -101,7 +105,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._in_flight_by_group = [0] * len(GROUPS)
         self._sent_at_s: dict[Line, float] = {}
-        self._answers: deque[tuple[Line, tuple[Stored, ...], asyncio.Future[int]]] = deque()
+        self._answers: deque[tuple[Line, tuple[Stored, ...], int, asyncio.Future[int]]] = deque()
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._is_over = asyncio.Event()
@@ -233,30 +237,32 @@ class Delivery:
 
     def _has_slot(self, group: int) -> bool:
         """Whether a group may take more of the window: what is above it must always find some free."""
-        window = self._city.window
         if group in _ALARMS:
             return True
-        share = window // 4 if group == OWED else window // 10
-        taken = self._in_flight_by_group[OWED] + (self._in_flight_by_group[LIVE] if group == LIVE else 0)
-        return taken < window - share
+        window = self._city.window
+        for_alarms = max(window // 20, min(window // 10, 1))
+        if group == LIVE:
+            return self._in_flight_by_group[LIVE] + self._in_flight_by_group[OWED] < window - for_alarms
+        # Whenever an answer frees a slot, live readings are first; so one of their own will do.
+        return self._in_flight_by_group[OWED] < window - for_alarms - max(window // 20, min(window // 4, 1))
 
     def _pace_wait_s(self, line: Line, now_s: float) -> float:
         if self._oversize_bytes:
             return self._pace.wait_whole_s(now_s, self._oversize_bytes)
-        records = min(len(line.waiting), self._options.pack_records)
-        return self._pace.wait_s(now_s, records, self._options.pack_bytes // 2)
+        records = min(len(line.waiting), self._size.records)
+        return self._pace.wait_s(now_s, records, self._size.bytes // 2)
 
     # One pack
 
     def _send_from(self, line: Line, now_s: float) -> int:
         """Send a pack of the line, which may go now. Returns how many records it holds."""
         room_records, room_bytes = self._pace.room(now_s) if is_owed(line.group) else (2**62, 2**62)
-        most_bytes = min(self._options.pack_bytes, room_bytes, self._city.most_bytes(line.node) or 2**62)
+        most_bytes = min(self._size.bytes, room_bytes, self._city.most_bytes(line.node) or 2**62)
         try:
             pack, count = pack_of(
                 line,
                 content=self._city.content,
-                most_records=min(self._options.pack_records, room_records),
+                most_records=min(self._size.records, room_records),
                 most_bytes=most_bytes,
             )
         except UndatedError:
@@ -287,19 +293,19 @@ class Delivery:
         self.in_flight += 1
         self._sent_at_s[line] = now_s
         self._in_flight_by_group[line.group] += 1
-        answer.add_done_callback(partial(self._answered, line, records))
+        answer.add_done_callback(partial(self._answered, line, records, pack.size_bytes))
         return count
 
     # Answers
 
-    def _answered(self, line: Line, records: tuple[Stored, ...], answer: asyncio.Future[int]) -> None:
-        self._answers.append((line, records, answer))
+    def _answered(self, line: Line, records: tuple[Stored, ...], size_bytes: int, answer: asyncio.Future[int]) -> None:
+        self._answers.append((line, records, size_bytes, answer))
         self._wake.set()
 
     def _judge_all(self) -> None:
         now_s = self._loop.time()
         while self._answers:
-            line, records, answer = self._answers.popleft()
+            line, records, size_bytes, answer = self._answers.popleft()
             self.in_flight -= 1
             del self._sent_at_s[line]
             self._in_flight_by_group[line.group] -= 1
@@ -310,6 +316,7 @@ class Delivery:
             elif error is not None:
                 raise error
             elif not answer.cancelled():
+                self._size.acknowledged(size_bytes, now_s)
                 self._verdicts.judge(line, records, answer.result(), now_s)
         if self._verdicts.wants_rewind:
             self._is_over.set()

@@ -17,7 +17,8 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     """
     first = line.waiting[0]
     writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
-    if first.single is None or not writer.add_single(first.single):
+    single = first.single
+    if single is None or not writer.add_single(single):
         writer.add(first.report)
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
@@ -34,7 +35,8 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
 
 def _add(writer: PackWriter, stored: Stored) -> bool:
     """Whether it goes into this message; a record that goes into none ends it, and is found out as the next's first."""
-    is_added = writer.add_single(stored.single) if stored.single is not None else None
+    single = stored.single
+    is_added = writer.add_single(single) if single is not None else None
     if is_added is not None:
         return is_added
     try:

@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.outbox import body
+from gateway.outbox.page import ENTRY_BYTES
 from gateway.outbox.ranges import Run, runs_of
-from gateway.reading import STREAMS, Assurance, Report, Single, report_of
+from gateway.reading import STREAMS, Report, Single
 
 Lane = Literal["live", "backlog"]
+_SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES
 
 
 class Stored:
-    """A record and its place in the outbox. One is made per record, a report of most only if somebody asks for it.
+    """A record and its place in the outbox. Tens of thousands are read ahead, so that one is bytes until it is asked.
 
     id           ordinal in its stream times the number of streams, plus the stream
-    single       the record in its shortest form, None if it has none
     size         bytes in the log
     stored_at_s  UTC
     """
 
-    __slots__ = ("_report", "assurance", "id", "is_produced", "node", "single", "size", "stored_at_s")
+    __slots__ = ("_at", "_names", "_page", "_report", "assurance", "id", "is_produced", "node", "size", "stored_at_s")
 
     def __init__(
-        self,
-        id: int,
-        report: Report | None,
-        single: Single | None = None,
-        assurance: Assurance = "none",
-        size: int = 0,
-        stored_at_s: float = 0.0,
-        is_produced: bool = False,
+        self, id: int, report: Report, *, size: int = 0, stored_at_s: float = 0.0, is_produced: bool = False
     ) -> None:
-        """Of `report`, or else of `single` with that assurance."""
         self.id = id
-        self._report = report
-        self.single = single
-        if single is not None:
-            self.node, self.assurance = single[0], assurance
-        elif report is not None:
-            self.node, self.assurance = report.node, report.assurance
+        self.node = report.node
+        self.assurance = report.assurance
         self.size = size
         self.stored_at_s = stored_at_s
         self.is_produced = is_produced
+        self._report: Report | None = report
+        self._page, self._at = b"", 0
+        self._names: Sequence[str] = ()
+
+    @classmethod
+    def on_page(
+        cls, id: int, page: bytes, at: int, names: Sequence[str], size: int, stored_at_s: float, is_produced: bool
+    ) -> Stored:
+        """Of the bytes of a report at `at` of a page that is whole."""
+        made = cls.__new__(cls)
+        made.id = id
+        made.node, made.assurance = body.speaker_of(page, at, names)
+        made.size = size
+        made.stored_at_s = stored_at_s
+        made.is_produced = is_produced
+        made._report = None
+        made._page, made._at, made._names = page, at, names
+        return made
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stored) and (self.id, self.report) == (other.id, other.report)
@@ -56,16 +65,22 @@ class Stored:
 
     @property
     def report(self) -> Report:
-        """What was stored."""
-        if self._report is None:
-            assert self.single is not None, "made of a report or of a single"
-            self._report = report_of(self.single, self.assurance)
-        return self._report
+        """What was stored; made anew each time, so that what waits stays small."""
+        return self._report or body.decode(self._page, self._names, self._at)
+
+    @property
+    def single(self) -> Single | None:
+        """The same in its shortest form, if it has one and is bytes still."""
+        if self._report is not None or self.size != _SINGLE_BYTES:
+            return None
+        return body.decode_single(self._page, self._names, self._at)
 
     @property
     def is_pending(self) -> bool:
         """Its time counts from the start of a boot; so `report` is not what goes out."""
-        return self.single is None and self.report.pending is not None
+        if self._report is not None:
+            return self._report.pending is not None
+        return body.is_pending(self._page, self._at)
 
     def with_report(self, report: Report) -> Stored:
         """The same record, saying this."""

@@ -123,14 +123,23 @@ def encode_single(single: Single, names: Names, stored_ms: int, flags: int) -> b
     return pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
 
 
-def decode_single(payload: bytes, names: Sequence[str], at: int) -> tuple[Single, Assurance] | None:
+def decode_single(payload: bytes, names: Sequence[str], at: int) -> Single | None:
     """What `encode_single` made these bytes of; None if it did not. Raises IndexError or struct.error."""
     node, _, flags, kind, measured_at_s, count, digest, quantity, unit, tag = _SINGLE_HEAD.unpack_from(payload, at)
     if kind != _TELEMETRY or count != 1 or flags & ~_ASSURANCE_BITS != _HASHED or tag not in (_REAL, _WHOLE):
         return None
     (value,) = (_F64 if tag == _REAL else _I64).unpack_from(payload, at + _SINGLE_HEAD.size)
-    shown = None if unit == _NO_UNIT else names[unit]
-    return (names[node], names[quantity], shown, value, measured_at_s, digest), ASSURANCES[flags >> 2 & 3]
+    return names[node], names[quantity], None if unit == _NO_UNIT else names[unit], value, measured_at_s, digest
+
+
+def speaker_of(payload: bytes, at: int, names: Sequence[str]) -> tuple[str, Assurance]:
+    """Who says it, and how that is known. Raises IndexError."""
+    return names[payload[at] | payload[at + 1] << 8], ASSURANCES[payload[at + 6] >> 2 & 3]
+
+
+def is_pending(payload: bytes, at: int) -> bool:
+    """Whether its time is one of a boot."""
+    return bool(payload[at + 7] & _HAS_PENDING)
 
 
 def _pending(pending: Pending) -> bytes:
@@ -207,7 +216,7 @@ def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
     return payload[at] | payload[at + 1] << 8, int.from_bytes(payload[at + 18 : at + 26], "little")
 
 
-def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
+def decode(payload: bytes, names: Sequence[str], at: int = 0) -> Report:
     """The report that `encode` made these bytes of. Raises ValueError, IndexError or struct.error for other bytes."""
     node_at, _, flags, kind, measured_at_s, count = _HEAD.unpack_from(payload, at)
     node = names[node_at]
@@ -258,7 +267,7 @@ def _read_pending(payload: bytes, at: int) -> tuple[Pending, int]:
     return pending, at + _PENDING.size
 
 
-def _read_readings(payload: bytes, at: int, names: list[str], count: int) -> tuple[Reading, ...]:
+def _read_readings(payload: bytes, at: int, names: Sequence[str], count: int) -> tuple[Reading, ...]:
     if count == 1:
         return (_read_reading(payload, at, names)[0],)
     found = []
@@ -268,7 +277,7 @@ def _read_readings(payload: bytes, at: int, names: list[str], count: int) -> tup
     return tuple(found)
 
 
-def _read_reading(payload: bytes, at: int, names: list[str]) -> tuple[Reading, int]:
+def _read_reading(payload: bytes, at: int, names: Sequence[str]) -> tuple[Reading, int]:
     quantity, unit, tag = _READING.unpack_from(payload, at)
     value: Value
     if tag == _REAL:

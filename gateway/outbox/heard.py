@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from array import array
+from collections.abc import Iterable
 
 _BITS = 18
 _SHIFT, _LAST = 64 - _BITS, (1 << _BITS) - 1
@@ -26,6 +27,18 @@ class _Table:
     def __init__(self) -> None:
         self.slots = array("Q", bytes(8 << _BITS))
         self.count = 0
+
+    def insert(self, marks: Iterable[int], multiplier: int) -> None:
+        """Note these; there must be room for all."""
+        slots, count = self.slots, self.count
+        for mark in marks:
+            at = (mark * multiplier & _U64) >> _SHIFT
+            while (found := slots[at]) and found != mark:
+                at = (at + 1) & _LAST
+            if not found:
+                slots[at] = mark
+                count += 1
+        self.count = count
 
 
 class Heard:
@@ -83,8 +96,12 @@ class Heard:
 
     def keep(self) -> None:
         """The commit holds."""
-        for mark in self._pending:
-            self.insert(mark)
+        left = list(self._pending)
+        while left:
+            table = self._newest()
+            room = _MOST - table.count
+            table.insert(left[:room], self._multiplier)
+            left = left[room:]
         self._pending.clear()
 
     def forget(self) -> None:
@@ -93,18 +110,13 @@ class Heard:
 
     def insert(self, mark: int) -> None:
         """Note an id that is on disk."""
-        newest = self._tables[-1]
-        if newest.count >= _MOST:
-            newest = _Table()
-            self._tables = [*self._tables[1 - _TABLES :], newest]
-        at = (mark * self._multiplier & _U64) >> _SHIFT
-        slots = newest.slots
-        while slots[at]:
-            if slots[at] == mark:
-                return
-            at = (at + 1) & _LAST
-        slots[at] = mark
-        newest.count += 1
+        self._newest().insert([mark], self._multiplier)
+
+    def _newest(self) -> _Table:
+        """A table with room."""
+        if self._tables[-1].count >= _MOST:
+            self._tables = [*self._tables[1 - _TABLES :], _Table()]
+        return self._tables[-1]
 
 
 def id_mark(heard: Heard, device: str, record_id: str) -> int:

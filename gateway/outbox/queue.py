@@ -210,7 +210,7 @@ class Outbox:
             if outcome == "refused":
                 self._quarantine(tx, batches, reason)
             merged = [ordinal for batch in batches for ordinal in batch.ordinals()]
-            tx.settle(city, stream, outcome, runs_of(set(merged)))
+            tx.settle(city, stream, outcome, runs_of(merged))
 
     def _quarantine(self, tx: Transaction, batches: Sequence[Batch], reason: str) -> None:
         for batch in batches:

@@ -99,29 +99,15 @@ def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Stored]:
     for kind, slot, data, start, stop in leaf.entries:
         ordinal = base + slot
         if kind & _WHICH == wanted and first <= ordinal < end:
+            id_, size, is_produced = ordinal * _STREAMS + stream, ENTRY_BYTES + stop - start, kind & PRODUCED > 0
             stored_at_s = base_s + body.stored_ms(data, start) / 1000
-            made = _stored(ordinal * _STREAMS + stream, kind, data, start, stop, names, stored_at_s)
-            if made is not None:
-                found.append(made)
+            if not (leaf.is_damaged or kind & AS_TEXT):
+                found.append(Stored.on_page(id_, data, start, names, size, stored_at_s, is_produced))
+                continue
+            report = read_report(kind, data, start, stop, names)
+            if report is not None:
+                found.append(Stored(id_, report, size=size, stored_at_s=stored_at_s, is_produced=is_produced))
     return found
-
-
-def _stored(
-    id_: int, kind: int, data: bytes, start: int, stop: int, names: list[str], stored_at_s: float
-) -> Stored | None:
-    """One record; None if its bytes make no sense."""
-    size, is_produced = ENTRY_BYTES + stop - start, kind & PRODUCED > 0
-    if stop - start == body.SINGLE_BYTES and not kind & AS_TEXT:
-        try:
-            single = body.decode_single(data, names, start)
-        except (IndexError, struct.error):
-            return None
-        if single is not None:
-            return Stored(id_, None, *single, size, stored_at_s, is_produced)
-    report = read_report(kind, data, start, stop, names)
-    if report is None:
-        return None
-    return Stored(id_, report, size=size, stored_at_s=stored_at_s, is_produced=is_produced)
 
 
 def _moved_record(leaf: Leaf, stream: int, ordinal: int) -> Iterator[Stored]:

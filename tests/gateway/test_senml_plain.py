@@ -81,3 +81,19 @@ PIECES = [
 @example([b"[1],[2]", b"3", b"[4]"])
 def test_messages_read_together_say_what_each_says_alone(payloads):
     assert decode_plains(payloads) == [decode_plain(payload) for payload in payloads]
+
+
+PLAIN = some.fixed_dictionaries(
+    {
+        "n": some.sampled_from(["t", "room/temp"]),
+        "v": some.one_of(some.floats(-1e20, 1e20), some.integers(-(2**64), 2**64)),
+        "t": some.one_of(some.integers(2**28 - 1, 2**36 + 1), some.floats(2.0**28, 2.0**36)),
+    },
+    optional={"u": some.sampled_from(["Cel", "%RH", None])},
+)
+
+
+@given(some.lists(PLAIN, min_size=1, max_size=6), some.none() | FIELDS)
+def test_many_plain_messages_say_what_each_says_alone(records, odd):
+    payloads = [json.dumps([record]).encode() for record in (*records, *([odd] if odd else []))]
+    assert repr([*decode_plains(payloads)]) == repr([decode_plain(payload) for payload in payloads])
