@@ -23,6 +23,7 @@ _LONGEST_DOWNLINK = const(255)
 _RELAXED_MS = const(3_600_000)
 _OF_RECOVERY = (
     "firmware.recovery",
+    "firmware.epochs",
     "firmware.archive",
     "firmware.journal",
     "drivers.link.pack",

@@ -73,10 +73,6 @@ ALARM_SCALES = {
     "battery": 1000,
     "switch": 1,
 }
-_OUTPUT = {
-    "safe": ((tuple, (0, 1)), 0),
-    "longest_s": ((int, 1, 604_800), 3_600),
-}
 _TOP = {
     "node": ((str, 0, 64), ""),
     "bearer": ((tuple, ("lora", "mqtt")), REQUIRED),
@@ -91,7 +87,10 @@ _TOP = {
     "sensors": ((list, 1, 8), REQUIRED),
     "alarms": ((list, 0, 8), ()),
     "rules": ((dict,), None),
-    "output": ((dict,), None),
+    "output_safe": ((tuple, (0, 1)), None),  # there is an output, and this is its safe state
+    "output_longest_s": ((int, 1, 604_800), 3_600),
+    "rekey_frames": ((int, 256, 1_048_576), 65_536),
+    "rekey_days": ((int, 1, 366), 30),
     "lora": ((dict,), None),
     "wifi": ((dict,), None),
     "mqtt": ((dict,), None),
@@ -129,9 +128,9 @@ def parse(raw):
         values["rules"] = parse_rules(values["rules"], values)
     if values["bearer"] == "lora" and values["lora"] is None:
         values["lora"] = {}
-    if values["output"] is not None and values["sleep"] != "idle":
-        raise ConfigError("output", 'needs sleep = "idle": a pin lets go in deep sleep')
-    for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT), ("output", _OUTPUT)):
+    if values["output_safe"] is not None and values["sleep"] != "idle":
+        raise ConfigError("output_safe", 'needs sleep = "idle": a pin lets go in deep sleep')
+    for name, table in (("lora", _LORA), ("wifi", _WIFI), ("mqtt", _MQTT)):
         if values[name] is not None:
             checked = check_table(values[name], table, name + ".")
             if checked.get("beacons") and values["sleep"] != "idle":

@@ -4,8 +4,8 @@ Run at provisioning, over the REPL, and after a join; the application never load
 in settings.
 """
 
+from firmware.epochs import close
 from firmware.identity import load_history, read_blob, read_u32
-from firmware.recovery import close
 from firmware.settings import Settings
 
 
@@ -23,6 +23,7 @@ def enrol(nvs, *, key, address, node_id, epoch):
     counter = read_u32(nvs, "counter") or 0
     settings.erase("counter")
     settings.erase("key")
+    settings.erase("turned")
     if str(read_blob(nvs, "id", 128) or b"", "utf-8") == node_id:
         epoch = _close_before(nvs, settings, epoch)
     else:  # another identity: what the old one closed is not this one's to tell
@@ -47,6 +48,7 @@ def adopt(nvs):
     root, epoch = left[:32], int.from_bytes(left[32:], "big")
     if read_blob(nvs, "key", 32) is not None and read_u32(nvs, "epoch") == epoch:
         settings.write("set_blob", "key", root)  # counters and sequences go on, so one entry is all that changes
+        settings.erase("turned")
     else:
         address = int.from_bytes(read_blob(nvs, "address", 2) or b"", "big")
         enrol(nvs, key=root, address=address, node_id=str(read_blob(nvs, "id", 128) or b"", "utf-8"), epoch=epoch)

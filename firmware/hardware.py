@@ -47,14 +47,17 @@ def open_sensors(board, wanted):
     return sensors
 
 
-def open_output(board, wanted):
-    """The output of the board, in its safe state. Raises ConfigError if the board has none."""
-    from firmware.output import Output
+def open_output(board, config):
+    """The output of the board: [Pin, its safe level, uptime in seconds at which it is safe again, or None].
 
+    It is safe now. An order may switch it (obey), the node's watch makes it safe again. Raises ConfigError if the board
+    has none.
+    """
     rail = board.get("output")
     if not rail:
-        raise ConfigError("output", "/board.json has no pin for it")
-    return Output(rail["pin"], on_level=rail["on_level"], safe=wanted.safe, longest_s=wanted.longest_s)
+        raise ConfigError("output_safe", "/board.json has no pin for it")
+    level = rail["on_level"] if config.output_safe else 1 - rail["on_level"]
+    return [machine.Pin(rail["pin"], machine.Pin.OUT, value=level), level, None]
 
 
 def open_radio(board):

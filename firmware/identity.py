@@ -37,6 +37,12 @@ def load(nvs):
     settings.next_seq = read_u32(nvs, "seq") or 0
     settings.counter_end = settings.next_counter = counter  # pyright: ignore[reportAttributeAccessIssue]
     settings.boot = read_u32(nvs, "boot") or 0
+    turned = read_blob(nvs, "turned", 8)
+    if turned is not None and len(turned) == 8:
+        settings.turned = struct.unpack(">II", turned)
+    else:  # new keys, or a firmware that did not count: they are in use from now on
+        settings.turned = counter, 0  # pyright: ignore[reportAttributeAccessIssue]
+        settings.write("set_blob", "turned", struct.pack(">II", counter, 0))
     load_history(nvs, settings)
     return settings
 

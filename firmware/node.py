@@ -31,14 +31,13 @@ class Node:
 
     def __init__(self, parts, clock, watchdog):
         """parts: an object with config, settings, state, archive, reporter, sampler, alarms, rules (None if there are
-        none), bearer, uptime, output (or None), pace (see obey, or None), and what serve and asleep want (start)."""
+        none), bearer, uptime, sample_s, report_s, output (or None), and what serve and asleep want (firmware/start)."""
         self._config = parts.config
         self.parts = parts
-        self.set_pace(*[int.from_bytes(parts.pace[at : at + 4], "big") for at in (0, 4)] if parts.pace else (0, 0))
         self._clock = clock
         self._watchdog = watchdog
         self._is_sound = False  # it has run long enough to forget earlier crashes
-        self._hurry = False  # an alarm, or its end, waits to be told
+        self.is_hurried = False  # an alarm, or its end, waits to be told
         self._is_sampling = False
         self.counters = {"samples": 0, "samples_empty": 0, "bearer_failures": 0}
 
@@ -50,26 +49,15 @@ class Node:
         else:
             await asyncio.gather(self._sample_for_ever(), self._report_for_ever(), self._watch_for_ever())
 
-    def hurry(self):
-        """What was just kept is to go at once."""
-        self._hurry = True
-
-    def set_pace(self, sample_s, report_s):
-        """Sample and report every so many seconds; 0: as configured."""
-        self.sample_s = sample_s or self._config.sample_s
-        self.report_s = report_s or self._config.report_s
-
     async def sample_once(self):
         """Measure now, judge alarms, and keep the reports."""
         parts, state = self.parts, self.parts.state
-        state.sample_at_s = max(state.sample_at_s + self.sample_s, parts.uptime.seconds() + 1)
+        state.sample_at_s = max(state.sample_at_s + self.parts.sample_s, parts.uptime.seconds() + 1)
         if self._is_sampling:  # an order asks for what the schedule is just doing, or the other way round
             return
         self._is_sampling = True
-        try:
-            mantissas = await parts.sampler.measure()
-        finally:
-            self._is_sampling = False
+        mantissas = await parts.sampler.measure()
+        self._is_sampling = False
         time_s = parts.uptime.nearest_s()
         # A late sample and the next on time must not share a second: one measurement under two ids is a duplicate.
         state.sample_at_s = max(state.sample_at_s, time_s + 1)
@@ -88,12 +76,12 @@ class Node:
                 parts.reporter.mark_urgent(seq)
         if verdict:
             _say("alarm %s: %s" % (verdict, mantissas))
-            self._hurry = True
+            self.is_hurried = True
 
     async def report_once(self):
         """Send one frame if there is anything to say, wait for its answer, and set the time of the next."""
         parts, state = self.parts, self.parts.state
-        self._hurry = False
+        self.is_hurried = False
         if not parts.reporter.has_unsent():
             self._schedule_regular()
             return
@@ -113,6 +101,10 @@ class Node:
             from firmware.obey import obey
 
             await obey(self)
+        if answered and parts.settings.next_counter >= parts.settings.look_at:
+            from firmware.turn import turn
+
+            turn(self)
         state.save()
 
     async def _exchange(self):
@@ -132,7 +124,7 @@ class Node:
         state, now_s = self.parts.state, self.parts.uptime.seconds()
         if not state.sample_at_s:
             state.sample_at_s = now_s + 1
-            state.report_at_s = now_s + 2 + random_below(self.report_s)
+            state.report_at_s = now_s + 2 + random_below(self.parts.report_s)
             state.save()
 
     def _schedule_next(self, answered):
@@ -146,7 +138,9 @@ class Node:
             return
         state.misses += 1
         if state.misses == getattr(parts, "join_after", 0):  # a node with a key pair of its own (rejoin)
-            parts.settings.write_u32("join", 1)  # the next boot looks for another gateway, and comes back here
+            from firmware.leaving import leave
+
+            leave(parts)  # the next boot looks for another gateway, and comes back here
             machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
         if parts.reporter.has_urgent:
@@ -154,13 +148,13 @@ class Node:
         state.report_at_s = parts.uptime.seconds() + 1 + delay_s // 2 + random_below(delay_s)
 
     def _schedule_regular(self):
-        spread_s = self.report_s // 10
-        delay_s = self.report_s - spread_s + random_below(2 * spread_s + 1)
+        spread_s = self.parts.report_s // 10
+        delay_s = self.parts.report_s - spread_s + random_below(2 * spread_s + 1)
         self.parts.state.report_at_s = self.parts.uptime.seconds() + delay_s
 
     def _has_backlog(self):
         """Whether more waits than one period brings."""
-        return self.parts.archive.count_held() > self.report_s // self.sample_s + 1
+        return self.parts.archive.count_held() > self.parts.report_s // self.parts.sample_s + 1
 
     async def _sample_for_ever(self):
         parts, rules = self.parts, self._config.rules
@@ -180,7 +174,7 @@ class Node:
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.report_at_s)
             self._watchdog.promise("report", _REPORT_LIMIT_S)
-            if wait_ms and not self._hurry:
+            if wait_ms and not self.is_hurried:
                 await self._clock.sleep_ms(min(wait_ms, _TICK_MS))
                 await parts.bearer.rest()
             else:
@@ -189,8 +183,10 @@ class Node:
     async def _watch_for_ever(self):
         parts = self.parts
         while True:
-            if parts.output is not None:
-                parts.output.check(parts.uptime.seconds())
+            output = parts.output
+            if output is not None and output[2] is not None and parts.uptime.seconds() >= output[2]:
+                output[0].value(output[1])
+                output[2] = None
             late = self._watchdog.feed()
             if late:
                 _say("%s has not come back; the watchdog will reset the node" % late)
@@ -208,10 +204,10 @@ class Node:
             self._watchdog.feed()
             if not parts.uptime.ms_until(state.sample_at_s):
                 await self.sample_once()
-            if self._hurry or state.report_at_s - parts.uptime.seconds() <= self.sample_s // 2:
+            if self.is_hurried or state.report_at_s - parts.uptime.seconds() <= self.parts.sample_s // 2:
                 await self.report_once()  # somewhat early rather than with a waking of its own
             rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
-            if rest_s > _STAY_AWAKE_S and not self._hurry:
+            if rest_s > _STAY_AWAKE_S and not self.is_hurried:
                 fall_asleep(parts, rest_s)
             await self._clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
 

@@ -63,7 +63,7 @@ async def _take(node, order):
         machine.reset()
     if seq is not None and not (is_done and order[6] == _REPORT):  # that one's sample goes before it
         parts.reporter.mark_urgent(seq)
-    node.hurry()
+    node.is_hurried = True
 
 
 async def _do(node, code, arguments):
@@ -83,26 +83,29 @@ def _set_output(parts, arguments):
     """Which one u8, seconds u24, level u8; no seconds: back to its safe state."""
     if len(arguments) != 5 or arguments[4] > 1:
         return _REFUSED, _BAD_ARGUMENTS
-    output, for_s = parts.output, _u32(arguments) & 0xFFFFFF
+    output, config, for_s = parts.output, parts.config, _u32(arguments) & 0xFFFFFF
     if output is None or arguments[0]:
         return _REFUSED, _NO_OUTPUT
-    if for_s > output.longest_s:
+    if for_s > config.output_longest_s:
         return _REFUSED, _BAD_ARGUMENTS
-    output.switch(arguments[4], for_s, parts.uptime.seconds())
+    is_safe = not for_s or arguments[4] == config.output_safe
+    output[0].value(output[1] ^ (not is_safe))
+    output[2] = parts.uptime.seconds() + for_s if for_s else None
     return _DONE, 0
 
 
 def _set_pace(node, arguments):
     """sample_s u24, report_s u24; 0: as configured."""
     sample_s, report_s = _u32(b"\0" + arguments[:3]), _u32(b"\0" + arguments[3:])
-    if len(arguments) != 6 or not (_is_pace(sample_s) and _is_pace(report_s)):
+    parts, rules = node.parts, node.parts.config.rules
+    is_fast = sample_s and rules is not None and rules.sample_ms  # then that is its pace
+    if len(arguments) != 6 or is_fast or not (_is_pace(sample_s) and _is_pace(report_s)):
         return _REFUSED, _BAD_ARGUMENTS
-    parts = node.parts
     parts.settings.write("set_blob", "pace", sample_s.to_bytes(4, "big") + report_s.to_bytes(4, "big"))
-    node.set_pace(sample_s, report_s)
+    parts.sample_s, parts.report_s = sample_s or parts.config.sample_s, report_s or parts.config.report_s
     state, now_s = parts.state, parts.uptime.seconds()
-    state.sample_at_s = min(state.sample_at_s, now_s + node.sample_s)
-    state.report_at_s = min(state.report_at_s, now_s + node.report_s)
+    state.sample_at_s = min(state.sample_at_s, now_s + parts.sample_s)
+    state.report_at_s = min(state.report_at_s, now_s + parts.report_s)
     return _DONE, 0
 
 

@@ -8,8 +8,9 @@ from binascii import crc32
 
 from drivers.constant import const
 from firmware.archive import advance, drop_covered_loss
+from firmware.epochs import close, open_epoch
 from firmware.rtc import COPY_LEN, FIELDS, HEAD, MAGIC, STATE, STATE_LEN, RtcState
-from firmware.settings import COUNTER_BLOCK, KNOWN, MAX_CLOSED, TOLD
+from firmware.settings import COUNTER_BLOCK
 
 _CLOCK_SLACK_MS = const(60_000)
 _HEAD_LEN = const(10)  # of a copy in RTC memory
@@ -37,26 +38,6 @@ def close_what_disagrees(settings, journal):
         told += "; going on in epoch %d" % settings.epoch
     _finish_giving_up(settings, journal)
     return told
-
-
-def close(settings, epoch, end, *, is_known):
-    """Note that `epoch` is closed: no sequence from `end` on was issued; `is_known` if all below were."""
-    closed = settings.closed
-    if settings.closed_end(epoch) is not None:
-        return
-    closed.append([epoch, end, KNOWN if is_known else 0])
-    closed.sort()
-    while len(closed) > MAX_CLOSED:
-        told = [entry for entry in closed if entry[2] & TOLD]
-        closed.remove(told[0] if told else closed[0])
-    settings.save_closed()
-
-
-def open_epoch(settings, epoch):
-    """Go on in `epoch`, from sequence 0. The one before must have been closed, so that a cut half-way shows."""
-    settings.write_u32("seq", 0)
-    settings.write_u32("epoch", epoch)
-    settings.epoch, settings.next_seq = epoch, 0
 
 
 def load_state(memory):
@@ -93,6 +74,7 @@ def resume(settings, journal, state, slept_ms):
     if not settings.counter_end - COUNTER_BLOCK <= state.next_counter <= settings.counter_end:
         return None
     settings.next_counter = state.next_counter
+    settings.look_at = (state.next_counter | 7) + 1  # not at each waking
     run = journal.run(settings.epoch)
     if run is not None and run.base <= state.acked_base <= run.end:
         run.base, run.bitmap = state.acked_base, state.acked_bitmap

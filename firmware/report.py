@@ -52,22 +52,21 @@ class Reporter:
         self._state = state
         self._uptime = uptime
         self._max_frame = max_frame
-        self._up, self._up_iv = up
-        self._down, self._down_iv = down
-        self._sent = []
+        self.up, self.down = up, down
+        self.sent = []  # what may still be answered
+        self.urgent = []  # sequences of this boot and epoch, ascending
         self.order = None  # what the last answer told us to do, as it came: firmware/obey
-        self._urgent = []  # sequences of this boot, ascending
         self.counters = {"frames_sent": 0, "acks": 0}  # and the reasons of refused downlinks
 
     @property
     def has_urgent(self):
         """Whether an alarm waits for its ack."""
-        return bool(self._urgent)
+        return bool(self.urgent)
 
     def mark_urgent(self, seq):
         """This report is an alarm: it goes before all others until it is acknowledged."""
-        self._urgent.append(seq)
-        del self._urgent[:-_MAX_URGENT]  # the oldest go on as ordinary reports
+        self.urgent.append(seq)
+        del self.urgent[:-_MAX_URGENT]  # the oldest go on as ordinary reports
 
     def has_unsent(self):
         """Whether there is anything the gateway is not known to have."""
@@ -78,11 +77,11 @@ class Reporter:
 
         uptime_s  the moment at which the transmission begins; now, rounded, unless given
         """
-        if self._urgent:
+        if self.urgent:
             frame = self._frame(self._archive.current(), URGENT, uptime_s)
             if frame is not None:
                 return frame
-            self._urgent.clear()  # acknowledged or given up meanwhile
+            self.urgent.clear()  # acknowledged or given up meanwhile
         run = self._archive.next_run()
         while run is not None:
             frame = self._frame(run, REPORT, uptime_s)
@@ -113,10 +112,11 @@ class Reporter:
         if body is None:
             return None
         counter = settings.take_counter()
-        self._remember(Sent(counter, full, self._urgent[0] if kind == URGENT else -1, *said))
+        self._remember(Sent(counter, full, self.urgent[0] if kind == URGENT else -1, *said))
         head = uplink_header(kind, settings.address, counter, epoch=settings.epoch if full else None)
         aad = aad_uplink(head[:3], settings.epoch, counter)
-        return head + self._up.seal(nonce(self._up_iv, counter), aad, body)
+        box, iv = self.up
+        return head + box.seal(nonce(iv, counter), aad, body)
 
     def _body(self, run, kind, uptime_s):
         """(plaintext, full, (lost, endings) it speaks of); (None, ...) if nothing can be read."""
@@ -155,7 +155,7 @@ class Reporter:
     def _entries(self, run, kind):
         """What a frame of this kind is made of: of urgent ones the oldest alone."""
         if kind == URGENT:
-            return self._archive.unsent(run, self._urgent[0], self._urgent[0] + 1)
+            return self._archive.unsent(run, self.urgent[0], self.urgent[0] + 1)
         return self._archive.unsent(run)
 
     def _must_be_full(self, seq):
@@ -168,8 +168,8 @@ class Reporter:
         )
 
     def _remember(self, sent):
-        self._sent.append(sent)
-        del self._sent[:-_REMEMBERED]
+        self.sent.append(sent)
+        del self.sent[:-_REMEMBERED]
         self._state.unanswered += 1
         self.counters["frames_sent"] += 1
 
@@ -184,14 +184,15 @@ class Reporter:
         if counter < state.down_next:
             raise FrameError("replayed")
         aad = aad_downlink(parsed.head, self._settings.epoch, counter, sent.counter)
-        body = self._down.open(nonce(self._down_iv, counter), aad, frame[parsed.header_len :])
+        box, iv = self.down
+        body = box.open(nonce(iv, counter), aad, frame[parsed.header_len :])
         sent.is_answered = True
         state.down_next = counter + 1
         return sent, body
 
     def _answered_by(self, parsed):
         """The uplink that a downlink says it answers: one of the last eight of this boot, not answered before."""
-        for sent in reversed(self._sent):
+        for sent in reversed(self.sent):
             if sent.counter & 0xFF == parsed.answers and sent.is_full == parsed.is_full:
                 if sent.is_answered:
                     raise FrameError("replayed")
@@ -201,19 +202,21 @@ class Reporter:
     def _apply(self, sent, ack):
         """Forget what the gateway has. Raises FrameError("bad_sequence") if it speaks of what was never issued."""
         epoch = self._settings.epoch if ack.epoch is None else ack.epoch
-        if not self._archive.acknowledge(epoch, ack, is_latest=sent is self._sent[-1]):
+        if not self._archive.acknowledge(epoch, ack, is_latest=sent is self.sent[-1]):
             raise FrameError("bad_sequence")
         if sent.lost is not None:
             self._archive.settle_lost(*sent.lost)
         if sent.endings:
             self._archive.settle_endings(sent.endings)
         # The gateway has heard the alarm, though its bitmap may not reach that far: from now on it is like any other.
-        self._urgent = [seq for seq in self._urgent if seq > sent.urgent_to]
+        self.urgent = [seq for seq in self.urgent if seq > sent.urgent_to]
         self.counters["acks"] += 1
         state = self._state
         state.is_acked, state.unanswered, state.acked_counter = 1, 0, sent.counter
         if epoch == self._settings.epoch:
             state.acked_seq = ack.base
+        if ack.utc_s is not None:
+            state.began_s = ack.utc_s - self._uptime.seconds()
 
     def count(self, reason):
         """A downlink was refused, or a report could not be written."""

@@ -8,6 +8,7 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
   epoch    i32   the epoch that reports are issued in                     | written in this order at enrolment;
   seq      i32   every sequence of the epoch below it may be in use       | a key without a counter is destroyed
   counter  i32   every frame counter below it may be in use              /
+  turned   blob  8 bytes: frame counter at which the epoch's keys came into use, and seconds since 1970 then (0 unknown)
   boot     i32   number of the latest boot
   closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (KNOWN, TOLD); oldest first, at most 32
   order    blob  11 bytes: the last order taken up, see obey; pace: 8 bytes, see there too
@@ -48,6 +49,8 @@ class Settings:
         self.next_seq = 0
         self.counter_end = 0
         self.next_counter = 0
+        self.turned = 0, 0  # counter, utc_s
+        self.look_at = 0  # frame counter from which on turn looks at them; not durable
         self.closed = []  # [epoch, end, flags], oldest first
         self.lost = None  # (epoch, first, end, reason)
 

@@ -25,8 +25,7 @@ class Parts:
     """What a Node is made of: attributes only."""
 
     is_joining = False  # this boot is for firmware.admission
-    output = None  # firmware.output.Output, where the configuration has one
-    pace = None  # what an order said of intervals: firmware.obey
+    output = None  # hardware.open_output, where the configuration has one
 
 
 def prepare():
@@ -69,8 +68,8 @@ def _load_files(parts):
     parts.is_button_held = hardware.is_button_held(parts.board)
     if not parts.is_button_held:
         parts.config = config.load("/config.json")
-        if parts.config.output is not None:
-            parts.output = hardware.open_output(parts.board, parts.config.output)
+        if parts.config.output_safe is not None:
+            parts.output = hardware.open_output(parts.board, parts.config)
 
 
 def _may_start(parts):
@@ -106,7 +105,9 @@ def _load_numbers(parts):
     from firmware.recovery import begin_boot, close_what_disagrees, load_state, resume
 
     parts.settings = settings = identity.load(parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
-    parts.pace = identity.read_blob(parts.nvs, "pace", 8)  # pyright: ignore[reportAttributeAccessIssue]
+    pace = identity.read_blob(parts.nvs, "pace", 8) or bytes(8)  # pyright: ignore[reportAttributeAccessIssue]
+    parts.sample_s = int.from_bytes(pace[:4], "big") or parts.config.sample_s  # what an order said: obey
+    parts.report_s = int.from_bytes(pace[4:], "big") or parts.config.report_s
     cap = parts.config.journal_reports
     owner = hashlib.sha256(settings.node_id.encode()).digest()[:8]
     journal, foreign = open_journal(_JOURNAL, owner, segment_records=min(max(cap // 8, 4), 64))
@@ -116,6 +117,10 @@ def _load_numbers(parts):
     told = close_what_disagrees(settings, journal)
     if told:
         print("lamppost:", told)
+    if identity.read_blob(parts.nvs, "acked", 24):
+        from firmware.leaving import take_up
+
+        take_up(parts.nvs, settings, journal)
     state, is_found = load_state(machine.RTC().memory)
     parts.state = state
     asleep_at_ms = state.asleep_at_s * 1000 + state.asleep_at_ms  # pyright: ignore[reportAttributeAccessIssue]
@@ -160,10 +165,11 @@ def _open_bearer(parts):
 
 def _open_reporter(parts):
     """After the bearer: its step left no room for this one's modules."""
+    from drivers.link.keys import seals_of
     from firmware.report import Reporter
 
     settings = parts.settings
-    up, down = _make_seals(settings.key, settings.epoch)
+    up, down = seals_of(settings.key, settings.epoch)
     parts.reporter = Reporter(
         parts.archive, settings, parts.state, parts.uptime, max_frame=parts.bearer.max_frame, up=up, down=down
     )
@@ -186,16 +192,6 @@ def _set_rules(parts):
     set_up(parts)
 
 
-def _make_seals(root, epoch):
-    """(Ccm, iv) for both directions."""
-    from drivers.link.keys import DOWN, UP, derive
-    from drivers.link.seal import Ccm, aes_ecb
-
-    up_key, up_iv = derive(root, epoch, UP)
-    down_key, down_iv = derive(root, epoch, DOWN)
-    return (Ccm(aes_ecb(up_key)), up_iv), (Ccm(aes_ecb(down_key)), down_iv)
-
-
 def _check(parts):
     """After a reset, not after each sleep."""
     settings, held = parts.settings, parts.archive.count_held()
@@ -213,9 +209,9 @@ def _check(parts):
 _STEPS = (
     (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
-    (_join_if_due, ("firmware.rejoin", "firmware.enrol")),
+    (_join_if_due, ("firmware.rejoin", "firmware.enrol", "firmware.epochs")),
     (_load_rules, ("firmware.rule_setup",)),
-    (_load_numbers, ("firmware.recovery", "firmware.journal_scan")),
+    (_load_numbers, ("firmware.leaving", "firmware.recovery", "firmware.epochs", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware",)),
     (_open_reporter, ("drivers.link.keys",)),

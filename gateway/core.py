@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway.boot_table import BootTable
 from gateway.boots import Boots
+from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
 from gateway.command.desk import Desk
@@ -46,7 +47,7 @@ from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
-from gateway.recorder import Recorder
+from gateway.recorder import Recorder, as_it_came
 from gateway.sequences import Sequences
 from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
 from gateway.trust import Trust
@@ -81,7 +82,7 @@ class Core:
         self.trust = trust or Trust.without_registry(clock)
         self.store = store
         self.clock = clock
-        self.wear = Wear(lambda: store.vault.accepted)
+        self.wear = Wear(lambda: store.vault.published.came_in)
         self.counters = Counters()
         self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
@@ -121,8 +122,9 @@ class Core:
         sequences, sessions = Sequences(), self._make_sessions(downlink_start)
         self._sessions = sessions
         devices = self._devices()
+        bursts = Bursts(devices, self._recorder, counters=self.counters)
         self._set_up_edge(edge, groups)
-        self.intake = self._intake(sequences, sessions, devices)
+        self.intake = self._intake(sequences, sessions, devices, bursts)
         self.store.on_commit(self._note_committed)
         for part in (
             sessions,
@@ -131,6 +133,7 @@ class Core:
             self._recorder.alarm_budget,
             bounds,
             devices,
+            bursts,
             self.commands,
             self._numbering,
             self.boot_table,
@@ -190,7 +193,7 @@ class Core:
         )
         self._groups = known
 
-    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices) -> Intake:
+    def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
         uplinks = Uplinks(
             sessions=sessions,
             sequences=sequences,
@@ -219,6 +222,7 @@ class Core:
             uplinks=uplinks,
             joins=joins,
             devices=devices,
+            bursts=bursts,
             put_own=self._recorder.put_readings,
             counters=self.counters,
             note_refusal=self.trust.note_refusal,
@@ -395,7 +399,7 @@ class Core:
 
     def _recent(self) -> Iterator[Recent]:
         for report, stored_at_s, is_produced in self.store.vault.recent():
-            came = report if is_produced else self._recorder.as_it_came(report)
+            came = report if is_produced else as_it_came(report, gateway_id=self._numbering.gateway_id)
             yield Recent(came, stored_at_s, is_produced)
 
     def tell_damaged(self, tx: Transaction) -> None:

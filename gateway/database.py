@@ -34,6 +34,7 @@ _PRAGMAS = (
     "PRAGMA secure_delete = OFF",  # Debian's default zeroes what is deleted: more writes; gateway/forget.py zeroes all
     "PRAGMA journal_size_limit = 1048576",
     "PRAGMA wal_autocheckpoint = 64",  # pages: a checkpoint of ours goes into the file at once, the WAL stays small
+    "PRAGMA temp_store = MEMORY",  # what undoes a commit of many pages would be a file
     "PRAGMA foreign_keys = OFF",
     "PRAGMA cache_size = -8192",  # KiB; what changes between two checkpoints rarely takes more
 )

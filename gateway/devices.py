@@ -22,7 +22,7 @@ from gateway.numbering import Numbering
 from gateway.outbox.entries import Transaction
 from gateway.outbox.heard import content_mark, id_mark
 from gateway.reading import Assurance, Reading, Report
-from gateway.senml_decode import Plain, Resolved, SenmlError, decode, decode_plain
+from gateway.senml_decode import Resolved, SenmlError, decode
 from gateway.uplinks import Taken
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -30,7 +30,6 @@ _NODE_ID = re.compile(r"urn:dev:os:\d+-[a-z2-7]{16}")
 _SEPARATORS = "_:/.-"
 _ID_BYTES = 64
 _DEVICES_MOST = 10_000
-_NAMES_KEPT = 16_384
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: one is made per message
@@ -79,19 +78,13 @@ class Devices:
         self._censor = censor
         self._put_report = put_report
         self._known: set[str] | None = None  # devices
-        self._own_names: dict[tuple[str, str], str] = {}
-        self._names: object = None  # of the nodes that these were checked against
 
     def take(self, tx: Transaction, message: Message) -> Taken:
         """Store what is new of a message, or say why it is refused as a whole."""
         device = message.device
         if message.retained:
             return Taken(node=device, reason="senml_retained")
-        plain = decode_plain(message.payload, message.content_type) if message.record_id is None else None
         try:
-            taken = None if plain is None else self._take_plain(tx, message, plain)
-            if taken is not None:
-                return taken
             self._check_device(device)
             reason = self._may_speak(device, message.assurance)
             if reason is not None:
@@ -101,55 +94,25 @@ class Devices:
             own = [kept for record in own for kept in self._censored(device, record)]
             if not own:
                 return Taken(node=device)  # the privacy policy has left nothing of it
-            self._admit(tx, device)
+            self.admit(tx, device)
             reports = list(self._reports(tx, message, own))
         except SenmlError as error:
             return Taken(node=device, reason=f"senml_{error.reason}")
         stored = sum(self._put_once(tx, report, digest) for report, digest in reports)
         return Taken(node=device, stored=stored)
 
-    def _take_plain(self, tx: Transaction, message: Message, plain: Plain) -> Taken | None:
-        """The same for one reading with a time in the plainest form: what most messages are.
+    @property
+    def names_of_nodes(self) -> object:
+        """Another object as soon as other nodes are enrolled: then names are to be looked at anew."""
+        return self._nodes.names
 
-        None if a policy changes or refuses it: then it goes the general way.
-        """
-        device = message.device
-        name, unit, value, time_s = plain
-        own = self._own_names.get((device, name))
-        if own is None or self._names is not self._nodes.names:
-            own = self._look_at_names(device, name)
-        reading = Reading(quantity=own, value=value, unit=unit)
-        kept = self._censor(device, (reading,))
-        if len(kept) != 1 or kept[0] is not reading or self._may_speak(device, message.assurance) is not None:
-            return None
-        self._admit(tx, device)
-        digest = _plain_digest(own, unit, value, time_s)
-        heard = tx.state.heard
-        mark = heard.mark_of(device, int.from_bytes(digest[:8], "little"))
-        if mark in heard:
-            self._counters.add("senml_repeated")
-            return Taken(node=device)
-        heard.add(mark)
-        report = Report(
-            node=device,
-            record_id=f"{device}/h/{digest.hex()}",
-            measured_at_s=time_s,
-            readings=(reading,),
-            assurance=message.assurance,
-        )
-        if not self._put_report(tx, report):
-            tx.hear(mark)
-        return Taken(node=device, stored=1)
-
-    def _look_at_names(self, device: str, name: str) -> str:
-        """What `_own_name` says, remembered until other nodes are enrolled."""
-        if self._names is not self._nodes.names or len(self._own_names) >= _NAMES_KEPT:
-            self._own_names.clear()
-            self._names = self._nodes.names
+    def own_name(self, device: str, name: str, assurance: Assurance) -> str:
+        """The name below the device of a record that is called so, without a base name. Raises SenmlError."""
         self._check_device(device)
-        record = Resolved(base_name="", name=name, value=None, unit=None, total=None, time_s=None)
-        own = self._own_names[device, name] = self._own_name(device, record)
-        return own
+        reason = self._may_speak(device, assurance)
+        if reason is not None:
+            raise SenmlError(reason)
+        return self._own_name(device, Resolved(base_name="", name=name, value=None, unit=None, total=None, time_s=None))
 
     def _censored(self, device: str, record: Resolved) -> Iterator[Resolved]:
         reading = Reading(quantity=record.name, value=record.value, unit=record.unit, total=record.total)
@@ -165,7 +128,7 @@ class Devices:
         if device in self._nodes.names or _NODE_ID.match(device) or device == self._numbering.gateway_id:
             raise SenmlError("claims_node")
 
-    def _admit(self, tx: Transaction, device: str) -> None:
+    def admit(self, tx: Transaction, device: str) -> None:
         """Devices are not enrolled, so their number must be bounded. Called once a message has proved to be SenML."""
         if self._known is None:
             self._known = {known for (known,) in tx.execute("SELECT device FROM devices")}
@@ -296,10 +259,3 @@ def _digest(records: list[Resolved]) -> bytes:
     """128 bits over the canonical form: resolved name, unit, value, sum and time."""
     rows = [[r.name, r.unit, type(r.value).__name__, repr(r.value), r.total, r.time_s] for r in records]
     return hashlib.sha256(json.dumps(rows).encode()).digest()[:16]
-
-
-def _plain_digest(name: str, unit: str | None, value: float, time_s: float) -> bytes:
-    """The same of one plain record, whose texts need no escapes."""
-    shown = "null" if unit is None else f'"{unit}"'
-    row = f'[["{name}", {shown}, "{type(value).__name__}", "{value!r}", null, {time_s!r}]]'
-    return hashlib.sha256(row.encode()).digest()[:16]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from drivers.link.frame import URGENT
 from drivers.link.join import is_join
+from gateway.bursts import Burst, Bursts
 from gateway.counters import Counters
 from gateway.devices import Devices, Message
 from gateway.identity.joins import Joins, NoJoin, Proof
@@ -21,7 +22,7 @@ from gateway.reading import Reading
 from gateway.store import Store, StoreError, StoreFull
 from gateway.uplinks import Taken, Uplink, Uplinks
 
-__all__ = ["Intake", "Message", "Uplink", "Verdict"]
+__all__ = ["Burst", "Intake", "Message", "Uplink", "Verdict"]
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Intake:
         uplinks: Uplinks,
         joins: Joins,
         devices: Devices,
+        bursts: Bursts,
         put_own: PutOwn,
         counters: Counters,
         utc_s: Callable[[], int | None],
@@ -95,6 +97,7 @@ class Intake:
         self._utc_s = utc_s
         self._uplinks = uplinks
         self._devices = devices
+        self._bursts = bursts
         self._put_own = put_own
         self._counters = counters
         self.heard: dict[str, Heard] = {}  # by node id: only enrolled nodes come here, so it stays small
@@ -138,12 +141,8 @@ class Intake:
 
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
-        self._counters.add("senml_messages")
-        try:
-            taken = await self._store.write(lambda tx: self._devices.take(tx, message), within_s=self._within_s(None))
-        except StoreError as error:
-            return self._not_stored(error)
-        return self._acknowledge(taken)
+        (verdict,) = await self.submit_batch([message])
+        return verdict
 
     async def submit_batch(self, messages: Sequence[Message], *, within_s: float | None = None) -> list[Verdict]:
         """Take messages that came together, in their order. Returns after the commit, one verdict each.
@@ -160,6 +159,33 @@ class Intake:
         except StoreError as error:
             return [self._not_stored(error) for _ in messages]
         return [self._acknowledge(one) for one in taken]
+
+    async def submit_bursts(
+        self, bursts: Sequence[Burst | Message], *, within_s: float | None = None
+    ) -> list[list[str | None]]:
+        """The same of bursts, and of single messages among them: why each message is refused, None if it is not.
+
+        Raises StoreError: nothing of them is stored, and nothing is to be acknowledged.
+        """
+        count = sum([len(one.payloads) if isinstance(one, Burst) else 1 for one in bursts])
+        self._counters.add("senml_messages", count)
+        try:
+            refused = await self._store.write(
+                lambda tx: self._bursts.take(tx, bursts), within_s=self._within_s(within_s), weight=count
+            )
+        except StoreError as error:
+            self._counters.add(_counter_of(error), count)
+            raise
+        for burst, reasons in zip(bursts, refused, strict=True):
+            if any(reasons):
+                self._count_refused(burst, reasons)
+        return refused
+
+    def _count_refused(self, burst: Burst | Message, reasons: Sequence[str | None]) -> None:
+        devices = burst.devices if isinstance(burst, Burst) else [burst.device]
+        for device, reason in zip(devices, reasons, strict=True):
+            if reason is not None:
+                self._refuse(reason, device)
 
     async def submit_own(
         self, readings: Sequence[Reading], *, kind: str = "telemetry", measured_at_s: float | None = None
@@ -197,6 +223,10 @@ class Intake:
         return Verdict(accepted=False, reason=reason, node=node)
 
     def _not_stored(self, error: StoreError) -> Verdict:
-        reason = "store_full" if isinstance(error, StoreFull) else "store_failed"
+        reason = _counter_of(error)
         self._counters.add(reason)
         return Verdict(accepted=False, reason=reason, retry=True)
+
+
+def _counter_of(error: StoreError) -> str:
+    return "store_full" if isinstance(error, StoreFull) else "store_failed"

@@ -78,6 +78,28 @@ class Report:
     pending: Pending | None = None
 
 
+# A report of one number at a good time whose id is a hash: node, quantity, unit, value, UTC seconds, 16 bytes of hash.
+# A tuple, because most records are so and an object of its own for each costs as much as writing it down.
+Single = tuple[str, str, str | None, float | int, float, bytes]
+
+
+def report_of(single: Single, assurance: Assurance) -> Report:
+    """The same as a report."""
+    node, quantity, unit, value, measured_at_s, digest = single
+    return Report(
+        node=node,
+        record_id=record_id_of(node, digest),
+        measured_at_s=measured_at_s,
+        readings=(Reading(quantity=quantity, value=value, unit=unit),),
+        assurance=assurance,
+    )
+
+
+def record_id_of(node: str, digest: bytes) -> str:
+    """The record id of a device's record that has a time and no id of its own."""
+    return f"{node}/h/{digest.hex()}"
+
+
 def stream_of(kind: Kind) -> Stream:
     """The stream of the outbox in which records of this kind wait."""
     return _STREAM_OF_KIND.get(kind, "telemetry")

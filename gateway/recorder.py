@@ -23,7 +23,7 @@ from gateway.edge.privacy import Privacy
 from gateway.numbering import Numbering
 from gateway.outbox import Outbox
 from gateway.outbox.entries import Transaction
-from gateway.reading import Reading, Report, exact_time_s
+from gateway.reading import Assurance, Reading, Report, Single, exact_time_s, report_of
 from gateway.trust import Trust
 
 _SENSOR_TIME_ERROR_S = 0.125  # of a reading of our own sensors
@@ -77,13 +77,24 @@ class Recorder:
         self._put_all(tx, outcome.produced)
         return outcome.forward is not None
 
-    def as_it_came(self, stored: Report) -> Report:
-        """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
+    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None:
+        """The same for readings of devices whose ids are noted already. `leaves` holds for each."""
+        if self.edge.takes_singles and not self._trust.has_policy:
+            now_s = tx.stamp(self._clock.now_s())
+            self.edge.add_singles(tx, singles, now_s=now_s)
+            self.outbox.put_singles(tx, singles, assurance, now_s=now_s)
+            return
+        for single in singles:
+            if not self.put_accepted(tx, report_of(single, assurance)):  # no record says to the next start that it was
+                tx.hear(tx.state.heard.mark_of(single[0], int.from_bytes(single[-1][:8], "little")))
 
-        Of our own sensors' alarms that cannot be told: nobody but us has events of another kind.
-        """
-        was_alarm = stored.kind == "event" and stored.node != self._numbering.gateway_id
-        return replace(stored, kind="alarm") if was_alarm else stored
+    def leaves(self, device: str, quantity: str) -> bool:
+        """Whether privacy changes nothing of such a reading before it gets its id."""
+        return self.privacy.leaves(device, quantity)
+
+    def state_of_ways(self, tx: Transaction) -> tuple[object, ...]:
+        """As long as these are the very same objects, `leaves` and trust of a device say the same."""
+        return self.privacy, tx if self._trust.has_registry else None
 
     def put_readings(self, tx: Transaction, readings: Sequence[Reading], kind: str, measured_at_s: float | None) -> str:
         """Store a report of the gateway's own sensors, or of its state; None: measured now. Returns its record id."""
@@ -148,3 +159,15 @@ class Recorder:
         for report in reports:
             self.put_own(tx, report)
             self.desk.react(tx, report)
+
+
+def as_it_came(stored: Report, *, gateway_id: str) -> Report:
+    """A record of others as the edge saw it: what they sent as an alarm beyond their budget is stored as an event.
+
+    Events that never were alarms are our own, and what nodes say of commands. Of alarms of our own sensors nobody can
+    tell that they were.
+    """
+    is_ours = stored.node == gateway_id
+    if stored.kind != "event" or is_ours or any(one.quantity.startswith("command/") for one in stored.readings):
+        return stored
+    return replace(stored, kind="alarm")

@@ -9,6 +9,7 @@ Whatever an outage can touch is a state of its own part. SIGTERM, SIGINT or a fa
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from gateway.time_evidence import machine_clock
 from gateway.trust import Trust, digest_of_settings, forward_to, open_trust
 
 log = logging.getLogger(__name__)
+
+_COLLECT_AFTER = (20_000, 20, 50)  # objects, and collections of the generation below
 
 
 async def serve(
@@ -151,6 +154,13 @@ async def _serve_with_signals(config: Config, reread: Callable[[], Config]) -> N
     log.info("stopped; everything accepted is on disk")
 
 
+def _spare_the_collector() -> None:
+    """Let it look for cycles less often. Records on their way are many and hold none: looking through them for every
+    700 objects that are made, as is usual, takes a tenth of the time at full rate (docs/decisions/0016)."""
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `lamppost gateway run`."""
     add_config_argument(parser)
@@ -165,5 +175,6 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(form=config.gateway.log_format, level=config.gateway.log_level)
     for warning in config.warnings():
         log.warning("%s", warning)
+    _spare_the_collector()
     asyncio.run(_serve_with_signals(config, lambda: load(args.config)))
     return 0

@@ -18,14 +18,17 @@ from typing import Any, Literal
 import cbor2
 
 from gateway.errors import GatewayError
-from gateway.reading import Reading, Report, Value
+from gateway.reading import Assurance, Reading, Report, Single, Value, record_id_of
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
 Content = Literal["json", "cbor"]
-_ID_BYTES = 5 + len("record-id")  # what MQTT adds to the value of a user property: identifier, two lengths, name
-_N_BYTES = 5 + len("record-n")
+ID_PROPERTY, COUNT_PROPERTY = "record-id", "record-n"
+_ID_BYTES = 5 + len(ID_PROPERTY)  # what MQTT adds to the value of a user property: identifier, two lengths, name
+_N_BYTES = 5 + len(COUNT_PROPERTY)
+_SINGLE_MORE_BYTES = _ID_BYTES + _N_BYTES + 4
 _REST_BYTES = 96  # content type, assurance, lane and the fixed parts of a message, rounded up
+_MOST_MS_S = 1e9
 _ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 
 
@@ -37,11 +40,12 @@ class UndatedError(PackError):
     """A report that must not go out yet was about to: a mistake of ours, never of the report."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, unsafe_hash=True)  # not frozen: one is made per message
 class Pack:
     """One message for the city.
 
-    properties  MQTT 5 user properties, in pack order
+    record_ids, record_counts  of each report, in pack order: its id, and how many SenML records it is
+    remarks     other MQTT 5 user properties
     is_binary   the payload is no UTF-8 text
     size_bytes  what the message takes on the wire, its topic apart, a little rounded up
     """
@@ -49,9 +53,17 @@ class Pack:
     node: str
     payload: bytes
     content_type: str
-    properties: tuple[tuple[str, str], ...]
+    record_ids: Sequence[str]
+    record_counts: Sequence[str]
+    remarks: tuple[tuple[str, str], ...]
     is_binary: bool
     size_bytes: int
+
+    @property
+    def properties(self) -> tuple[tuple[str, str], ...]:
+        """All user properties in their order."""
+        rows = zip(self.record_ids, self.record_counts, strict=True)
+        return (*(pair for one, n in rows for pair in ((ID_PROPERTY, one), (COUNT_PROPERTY, n))), *self.remarks)
 
 
 def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -> Pack:
@@ -64,7 +76,7 @@ def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -
     """
     if not reports:
         raise PackError("a pack holds the reports of one node and one assurance, at least one")
-    writer = PackWriter(reports[0], lane=lane, content=content)
+    writer = PackWriter(reports[0].node, reports[0].assurance, lane=lane, content=content)
     for report in reports:
         if (report.node, report.assurance) != writer.kind:
             raise PackError("a pack holds the reports of one node and one assurance, at least one")
@@ -75,12 +87,20 @@ def encode(reports: Sequence[Report], *, lane: str, content: Content = "json") -
 class PackWriter:
     """One pack in the making. A record says of name and time only what changes.
 
-    first       the report it will begin with: its node and assurance are the pack's
-    most_bytes  `add` leaves out what would make the message larger, except for the first report
+    node, assurance  of all reports that it will hold
+    most_bytes       `add` leaves out what would make the message larger, except for the first report
     """
 
-    def __init__(self, first: Report, *, lane: str, content: Content = "json", most_bytes: int | None = None) -> None:
-        self.kind = (first.node, first.assurance)
+    def __init__(
+        self,
+        node: str,
+        assurance: Assurance,
+        *,
+        lane: str,
+        content: Content = "json",
+        most_bytes: int | None = None,
+    ) -> None:
+        self.kind = (node, assurance)
         self.size_bytes = _REST_BYTES
         self._lane = lane
         self._content = content
@@ -88,7 +108,8 @@ class PackWriter:
         self._write = _json_record if content == "json" else _cbor_record
         self._most_bytes = 2**62 if most_bytes is None else most_bytes
         self._records: list[str] | list[bytes] = []
-        self._properties: list[tuple[str, str]] = []
+        self._record_ids: list[str] = []
+        self._record_counts: list[str] = []
         self._name: str | None = None
         self._time_s = 0.0
 
@@ -120,18 +141,54 @@ class PackWriter:
         else:
             self._records += written
         self.size_bytes += size
-        self._properties.append(("record-id", report.record_id))
-        self._properties.append(("record-n", str(len(written))))
+        self._record_ids.append(report.record_id)
+        self._record_counts.append(str(len(written)))
+        return True
+
+    def add_single(self, single: Single) -> bool | None:
+        """The same of a record in its shortest form, the first or behind others of its node; None: that is for `add`.
+
+        What most records of a pack are, without an object for each step.
+        """
+        node, quantity, unit, value, at_s, digest = single
+        base = ""
+        if self._name is None:
+            base = f'"bn":{_quoted(node + "_")},"bt":{_number(at_s)},'
+            offset_s = 0.0
+        else:
+            offset_s = _offset_s(at_s, self._time_s)
+            if node != self._name or self._time_s + offset_s != at_s:
+                return None
+        if self._content != "json":
+            return None
+        number = repr(value)
+        if number[-2:] == ".0":
+            number = number[:-2]
+        elif number[-1] in "nf":
+            return None
+        offset = f',"t":{_number(offset_s)}' if offset_s else ""
+        text = f'{{{base}{_json_head(quantity, unit)},"v":{number}{offset}}}'
+        record_id = record_id_of(node, digest)
+        size = len(record_id) + len(text) + _SINGLE_MORE_BYTES
+        if base:
+            self._name, self._time_s = node, at_s
+        elif self.size_bytes + size > self._most_bytes:
+            return False
+        self.size_bytes += size
+        self._records.append(text)  # type: ignore[arg-type]
+        self._record_ids.append(record_id)
+        self._record_counts.append("1")
         return True
 
     def pack(self) -> Pack:
         node, assurance = self.kind
-        told = (*self._properties, ("assurance", assurance), ("lane", self._lane))
         return Pack(
             node=node,
             payload=_as_json(self._records) if self._content == "json" else _as_cbor(self._records),  # type: ignore[arg-type]
             content_type=JSON_TYPE if self._content == "json" else CBOR_TYPE,
-            properties=told,
+            record_ids=self._record_ids,
+            record_counts=self._record_counts,
+            remarks=(("assurance", assurance), ("lane", self._lane)),
             is_binary=self._content == "cbor",
             size_bytes=self.size_bytes,
         )
@@ -139,7 +196,7 @@ class PackWriter:
     def _record(self, report: Report, reading: Reading) -> str | bytes:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
         base_time = None
-        offset_s = at_s - self._time_s
+        offset_s = _offset_s(at_s, self._time_s)
         # Only an offset that adds up to the very same float: one record id must never show two times.
         if self._name is None or self._time_s + offset_s != at_s:
             self._time_s = base_time = at_s
@@ -148,6 +205,16 @@ class PackWriter:
         base_name = None if name == self._name else name
         self._name = name
         return self._write(base_name, base_time, reading, offset_s)
+
+
+def _offset_s(at_s: float, base_s: float) -> float:
+    """What to add to the base: in whole milliseconds if that adds up to the very same float, as it is shorter."""
+    offset_s = at_s - base_s
+    if -_MOST_MS_S < offset_s < _MOST_MS_S:
+        in_ms_s = int(offset_s * 1000 + 0.5) / 1000
+        if base_s + in_ms_s == at_s:
+            return in_ms_s
+    return offset_s
 
 
 def _about_time(report: Report) -> tuple[Reading, ...]:

@@ -22,18 +22,18 @@ import cbor2
 
 from gateway.errors import GatewayError
 from gateway.reading import Value
-from gateway.senml_units import PRIMARY, in_primary, primary_of
+from gateway.senml_units import in_primary, primary_of
 
 MAX_BYTES = 65_536
 _MAX_RECORDS = 256
-_MAX_NAME = 128
+MAX_NAME = 128
 _MAX_TEXT = 4096
 _MAX_DEPTH = 4
 _VERSION = 10  # RFC 8428 section 4.4
-_ABSOLUTE_S = 2**28  # times from here on are seconds since 1970; RFC 8428 section 4.5.3
-_LARGEST = 1e300  # so that no sum with a base field is infinite
-_LATEST_S = 2**36  # the year 4147; later ones are mistakes, and a float would lose the fraction
-_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9:./_]*")
+EARLIEST_S = 2**28  # times from here on are seconds since 1970; RFC 8428 section 4.5.3
+LARGEST = 1e300  # so that no sum with a base field is infinite
+LATEST_S = 2**36  # the year 4147; later ones are mistakes, and a float would lose the fraction
+NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9:./_]*")
 _VALUES = ("v", "vs", "vb", "vd")
 _NUMBERS = ("bt", "bv", "bs", "v", "s", "t", "ut")
 _TEXTS = ("bn", "bu", "n", "u", "vs")
@@ -42,9 +42,6 @@ _FIELDS = {-1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs"} | dict(
 )
 
 
-_parse = json.JSONDecoder().raw_decode
-_PLAIN_FIELDS = frozenset(("n", "u", "v", "t"))
-_PLAIN_NUMBERS = (int, float)
 _BUILT_IN_TAGS = (0, 1, 2, 3, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000, 55799)
 
 
@@ -85,46 +82,6 @@ def decode(payload: bytes, content_type: str | None = None) -> list[Resolved]:
     if not resolved:
         raise SenmlError("no_values")
     return resolved
-
-
-Plain = tuple[str, str | None, float | int, float]  # name, primary unit, value, time
-
-
-def decode_plain(payload: bytes, content_type: str | None) -> Plain | None:
-    """The one record of a pack in the form that most devices send: n, v, u and an absolute t, in JSON.
-
-    Returns None for everything else, be it SenML or not: `decode` is for that. What it returns, `decode` returns too.
-    """
-    if content_type is not None and content_type != "application/senml+json":
-        return None
-    try:
-        text = payload.decode("ascii")
-        pack, end = _parse(text)
-    except (ValueError, RecursionError):
-        return None
-    if end != len(text) or type(pack) is not list or len(pack) != 1 or "\\" in text:
-        return None
-    record = pack[0]
-    if type(record) is not dict or not record.keys() <= _PLAIN_FIELDS:
-        return None
-    name: Any = record.get("n")
-    unit: Any = record.get("u")
-    value: Any = record.get("v")
-    time_s: Any = record.get("t")
-    if not (type(name) is str and type(value) in _PLAIN_NUMBERS and type(time_s) in _PLAIN_NUMBERS):
-        return None
-    if unit is not None and type(unit) is not str:
-        return None
-    texts = len(record) + 1 + (unit is not None)
-    if text.count('"') != 2 * texts:  # a label comes twice
-        return None
-    if not (-_LARGEST <= value <= _LARGEST and _ABSOLUTE_S <= time_s <= _LATEST_S):
-        return None
-    if (unit is None) != ("u" not in record) or (unit is not None and unit not in PRIMARY):
-        return None
-    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
-        return None
-    return name, unit, value, float(time_s)
 
 
 def _is_json(payload: bytes, content_type: str | None) -> bool:
@@ -217,7 +174,7 @@ def _check_types(record: dict[str, Any]) -> None:
             if not _is_number(value):
                 raise SenmlError("wrong_type")
         elif name in _TEXTS:
-            if not isinstance(value, str) or len(value) > (_MAX_TEXT if name == "vs" else _MAX_NAME):
+            if not isinstance(value, str) or len(value) > (_MAX_TEXT if name == "vs" else MAX_NAME):
                 raise SenmlError("wrong_type")
             if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
                 raise SenmlError("malformed")  # half a character: JSON can spell it, UTF-8 cannot
@@ -230,7 +187,7 @@ def _check_types(record: dict[str, Any]) -> None:
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return abs(value) <= _LARGEST  # False for NaN too
+    return abs(value) <= LARGEST  # False for NaN too
 
 
 def _check_version(record: dict[str, Any], version: int | None) -> int | None:
@@ -246,7 +203,7 @@ def _check_version(record: dict[str, Any], version: int | None) -> int | None:
 
 def _resolved(record: dict[str, Any], base: dict[str, Any], field: str | None) -> Resolved:
     name = record.get("n", "")
-    if not _NAME.fullmatch(base["bn"] + name):
+    if not NAME.fullmatch(base["bn"] + name):
         raise SenmlError("bad_name")
     unit = record.get("u", base["bu"])
     primary = None if unit is None else primary_of(unit)
@@ -289,8 +246,8 @@ def _data(value: str | bytes) -> bytes:
 
 def _time_s(record: dict[str, Any], base: dict[str, Any]) -> float | None:
     time_s = float(base["bt"] + record.get("t", 0))
-    if time_s < _ABSOLUTE_S:
+    if time_s < EARLIEST_S:
         return None
-    if time_s > _LATEST_S:
+    if time_s > LATEST_S:
         raise SenmlError("bad_time")
     return time_s

@@ -21,6 +21,8 @@ def lines(status: Mapping[str, Any], *, now_s: float) -> Iterator[str]:
             if not name.startswith("city."):
                 yield from _part(name, part)
     yield from _nodes(status, now_s)
+    if status.get("commands_waiting"):
+        yield f"commands: {status['commands_waiting']} wait for their nodes; lamppost node commands shows them"
     yield from _dropped(status)
     for problem in status["problems"]:
         yield f"PROBLEM  {problem}"

@@ -55,10 +55,11 @@ CREATE TABLE devices (device TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 # What the edge remembers: windows, alarms, last values sent, counts of what was held back; see gateway/edge/rows.py.
+# Time comes before subject: what windows begin together, and forget together, shares pages.
 EDGE_TABLES = """
 CREATE TABLE IF NOT EXISTS edge_state (
     kind TEXT, owner TEXT, subject TEXT, at_s REAL, is_open INTEGER NOT NULL, state TEXT NOT NULL,
-    PRIMARY KEY (kind, owner, subject, at_s)) WITHOUT ROWID;
+    PRIMARY KEY (kind, owner, at_s, subject)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS edge_state_open ON edge_state (kind) WHERE is_open = 1;
 """
 

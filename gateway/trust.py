@@ -64,6 +64,11 @@ class Trust:
             self.keeper = Keeper(registry, self.admission, count=lambda name: self.count(name), audit=audit)
             self.certificate_devices = self._devices_of_certificate
 
+    @property
+    def has_registry(self) -> bool:
+        """Whether what a device may do can change from one moment to the next."""
+        return self.admission.registry is not None
+
     @classmethod
     def without_registry(cls, clock: ClockTrust) -> Trust:
         """Refuses nobody, and writes nothing down."""
@@ -136,6 +141,11 @@ class Trust:
     def note_refusal(self, reason: str, who: str | None) -> None:
         """A frame or message was refused."""
         self.audit.refused(reason, who)
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether `permitted` may take something away."""
+        return self.admission.policy() is not None
 
     def permitted(self, report: Report) -> Report:
         """The report with the readings that the policy lets it have."""

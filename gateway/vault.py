@@ -18,7 +18,7 @@ from typing import TypeVar
 from gateway import checkpoint
 from gateway.database import Database, make_durable_dir
 from gateway.outbox.carry_over import carry_over
-from gateway.outbox.entries import State, Transaction, recall, replay
+from gateway.outbox.entries import State, Transaction
 from gateway.outbox.files import Files
 from gateway.outbox.frame import Frame
 from gateway.outbox.ledger import Ledger
@@ -26,6 +26,7 @@ from gateway.outbox.log import FOLDER, Log, Position
 from gateway.outbox.reader import Reader
 from gateway.outbox.recent import records_since
 from gateway.outbox.reclaim import reclaim
+from gateway.outbox.replay import recall, replay
 from gateway.reading import Report
 from gateway.store_errors import StoreDamaged, StoreFailed, StoreFull, translated
 
@@ -63,7 +64,6 @@ class Vault:
         self._begun_at: Position | None = None  # the database
         self._is_short = False
         self._has_made_room = False
-        self.accepted = 0  # records from outside, since this process began
         self.commits = 0
         self.bytes_written = 0
         self.is_behind = False  # unlogged tables are being made again: no checkpoint may pass over what they lack
@@ -108,6 +108,7 @@ class Vault:
         if self._database.is_new and self.log.segments:  # what the log says before this is not to be done again
             self._checkpoint_if_possible()
         self.log.spares.reserve()
+        self.state.ledger.came_in = 0  # since the start
         self.publish()
 
     def _carry_over(self) -> None:
@@ -185,7 +186,6 @@ class Vault:
         if tx.has_savepoint:
             self.db.execute("RELEASE commit_in_the_making")
         self._tx = None
-        self.accepted += tx.accepted
         self.state.heard.keep()
         self.publish()
         self._is_asked |= tx.wants_checkpoint

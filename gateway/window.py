@@ -14,7 +14,8 @@ from gateway.outbox.page import ROOM
 
 _SHORT_S = 0.18  # so that the slowest of a hundred has its answer within a quarter of a second
 _HALF_PAGE = ROOM // 2
-_MEMORY_S = 5.0  # over which the rate is averaged
+_MEMORY_S = 5.0  # over which a rate that falls is averaged; one that rises is believed the second time
+_LOOK_S = 0.1  # no rate is measured over less: two alarms in a row are none
 _FULL = 0.97
 _FIRST_GUESS = 60.0  # bytes per change
 
@@ -26,6 +27,8 @@ class Window:
         self._longest_s = longest_s
         self._clock_s = clock_s
         self._noted_s = clock_s()
+        self._noted_bytes = 0.0  # since then
+        self._seen_per_s = 0.0  # the time before
         self._bytes_per_s = 2.0 * _HALF_PAGE  # until it is known
         self._bytes_per_change = _FIRST_GUESS
         self.changes_per_page = int(ROOM / _FIRST_GUESS)
@@ -43,11 +46,18 @@ class Window:
     def note(self, frame: Frame, changes: int) -> None:
         """A commit was made of so many changes."""
         size = ROOM * (frame.page_count - 1 + frame.fill) if frame.page_count else 0.0
-        now_s = self._clock_s()
-        passed_s = max(now_s - self._noted_s, 1e-4)
-        self._noted_s = now_s
-        share = min(1.0, passed_s / _MEMORY_S)
-        self._bytes_per_s += share * (size / passed_s - self._bytes_per_s)
         if changes:
             self._bytes_per_change += 0.1 * (size / changes - self._bytes_per_change)
             self.changes_per_page = max(1, int(ROOM / max(self._bytes_per_change, 8.0)))
+        self._noted_bytes += size
+        now_s = self._clock_s()
+        passed_s = now_s - self._noted_s
+        if passed_s >= _LOOK_S:
+            self._learn(self._noted_bytes / passed_s, passed_s)
+            self._noted_s, self._noted_bytes = now_s, 0.0
+
+    def _learn(self, seen_per_s: float, passed_s: float) -> None:
+        """A burst is over when the next commit is made; a rate is still there. So it rises to the lower of two."""
+        sure_per_s, self._seen_per_s = min(seen_per_s, self._seen_per_s), seen_per_s
+        averaged = self._bytes_per_s + min(1.0, passed_s / _MEMORY_S) * (seen_per_s - self._bytes_per_s)
+        self._bytes_per_s = max(sure_per_s, averaged)

@@ -26,14 +26,14 @@ from tools.store import flash, overload, size
 class Plan:
     """How long and how much.
 
-    fast_s, slow_s  seconds at 200 and at 10 readings/s; a checkpoint is made every 900 s, or per segment of 4 MiB
+    fast_s, slow_s  seconds at 200 and at 10 readings/s; a checkpoint is made every 900 s, or per segment of 8 MiB
     recycled        readings that go through a store before its flash is counted
     records         what is stored for `size`; 14,500,000 are about 1 GB
     drained         of these, three times, beside a store that holds no more
     minutes         of overload
     """
 
-    fast_s: float = 240.0
+    fast_s: float = 400.0
     slow_s: float = 960.0
     recycled: int = 300_000
     records: int = 1_000_000

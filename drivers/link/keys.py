@@ -5,6 +5,7 @@ Source: RFC 2104 (HMAC), RFC 5869 (HKDF), RFC 8152 section 3.1 (nonce from IV an
 
 import hashlib
 
+from drivers.link.seal import Ccm, aes_ecb
 from drivers.link.seal import nonce as nonce  # belongs here too, but a node that has its keys forgets this module
 
 UP = b"up"
@@ -20,6 +21,13 @@ def derive(root, epoch, direction, purpose=b"frame"):
     info = _LABEL + direction + b" " + purpose + epoch.to_bytes(4, "big")
     material = hkdf_expand(hkdf_extract(_NO_SALT, root), info, KEY_LEN + NONCE_LEN)
     return material[:KEY_LEN], material[KEY_LEN:]
+
+
+def seals_of(root, epoch):
+    """(Ccm, iv) for either direction, up and down, on MicroPython's own AES."""
+    up_key, up_iv = derive(root, epoch, UP)
+    down_key, down_iv = derive(root, epoch, DOWN)
+    return (Ccm(aes_ecb(up_key)), up_iv), (Ccm(aes_ecb(down_key)), down_iv)
 
 
 def hkdf_extract(salt, secret):

@@ -244,7 +244,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--from", dest="source", type=Path, required=True, metavar="FILE", help="made by `lamppost gateway backup`")
     add("--request", type=Path, metavar="FILE", help="where the request for the authority goes, if there is a registry")
-    parser.epilog = "data_dir must be empty, but for a key pair made by `lamppost gateway identity`."
+    parser.epilog = (
+        "Run it as the gateway's user. data_dir must be empty, but for a key pair made by `lamppost gateway identity`."
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ class Compressor:
         return replace(
             pack,
             payload=payload,
-            properties=(*pack.properties, ENCODING),
+            remarks=(*pack.remarks, ENCODING),
             is_binary=True,
             size_bytes=pack.size_bytes - len(pack.payload) + len(payload) + _MARK_BYTES,
         )

@@ -14,9 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.city.company import Company
 from gateway.city.compress import Compressor
 from gateway.city.lines import GROUPS, LIVE, LIVE_ALARMS, OWED, OWED_ALARMS, Line, Lines, is_owed, ranks_of
 from gateway.city.pace import Pace
+from gateway.city.pack_size import PackSize
 from gateway.city.packing import pack_of
 from gateway.city.platform import PackRefused, Platform
 from gateway.city.settling import Settling
@@ -29,7 +31,7 @@ from gateway.senml import PackError, UndatedError
 log = logging.getLogger(__name__)
 
 _READ_RECORDS, _READ_BYTES = 1_000, 524_288  # taken from the outbox at one time
-_HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 8_000, OWED: 32_000}  # records read ahead, per group
+_HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 8_000, OWED: 56_000}  # records read ahead, per group
 _LOOK_AGAIN_S = 0.05  # for alarms alone, before looking whether there is room for more
 _SKIPPED = 32_000  # records left unread behind refused lines before reading stops
 _SKIPPING_AGAIN_S = 5.0
@@ -48,8 +50,8 @@ class Options:
     require_subscriber     an answer of 0x10 (nobody subscribed) is no delivery
     pack_records           most records in one message
     pack_bytes             most bytes of one message of several records; the city's own limit holds too
-    pack_wait_s            longest wait of a record for others of its node, if live only once messages queue; alarms
-                           never wait
+    pack_wait_s            longest wait of a record for others of its node, if live only once messages queue or much
+                           goes; alarms never wait
     backlog_records_per_s  most records of the backlog in any second; 0: no cap
     backlog_bytes_per_s    most bytes of the messages of the backlog in any second; 0: no cap
     """
@@ -86,6 +88,10 @@ class Delivery:
         self._settling = settling
         self._options = options
         self._pace = pace
+        self._size = PackSize(
+            most_records=options.pack_records, most_bytes=options.pack_bytes, now_s=asyncio.get_running_loop().time()
+        )
+        self._company = Company(pack_records=options.pack_records, pack_wait_s=options.pack_wait_s)
         self._compressor = compressor
         self._tally = tally
         self._verdicts = Verdicts(
@@ -99,7 +105,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._in_flight_by_group = [0] * len(GROUPS)
         self._sent_at_s: dict[Line, float] = {}
-        self._answers: deque[tuple[Line, tuple[Stored, ...], asyncio.Future[int]]] = deque()
+        self._answers: deque[tuple[Line, tuple[Stored, ...], int, asyncio.Future[int]]] = deque()
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._is_over = asyncio.Event()
@@ -221,7 +227,7 @@ class Delivery:
             line = self.lines.first(rank)
             if line is None or not self._has_slot(line.group):
                 continue
-            wait_s = self._company_wait_s(line, now_s)
+            wait_s = self._company.wait_s(line, now_s, is_queue=self.in_flight * 4 >= self._city.window)
             if wait_s <= 0 and is_owed(line.group):
                 wait_s = self._pace_wait_s(line, now_s)
             if wait_s <= 0:
@@ -231,37 +237,32 @@ class Delivery:
 
     def _has_slot(self, group: int) -> bool:
         """Whether a group may take more of the window: what is above it must always find some free."""
-        window = self._city.window
         if group in _ALARMS:
             return True
-        share = window // 4 if group == OWED else window // 10
-        taken = self._in_flight_by_group[OWED] + (self._in_flight_by_group[LIVE] if group == LIVE else 0)
-        return taken < window - share
-
-    def _company_wait_s(self, line: Line, now_s: float) -> float:
-        """Records wait a moment for others of their node: of the backlog always, live ones once messages queue."""
-        is_idle = line.group == LIVE and self.in_flight * 4 < self._city.window
-        if line.group in _ALARMS or is_idle or len(line.waiting) >= self._options.pack_records:
-            return 0.0
-        return line.since_s + self._options.pack_wait_s - now_s
+        window = self._city.window
+        for_alarms = max(window // 20, min(window // 10, 1))
+        if group == LIVE:
+            return self._in_flight_by_group[LIVE] + self._in_flight_by_group[OWED] < window - for_alarms
+        # Whenever an answer frees a slot, live readings are first; so one of their own will do.
+        return self._in_flight_by_group[OWED] < window - for_alarms - max(window // 20, min(window // 4, 1))
 
     def _pace_wait_s(self, line: Line, now_s: float) -> float:
         if self._oversize_bytes:
             return self._pace.wait_whole_s(now_s, self._oversize_bytes)
-        records = min(len(line.waiting), self._options.pack_records)
-        return self._pace.wait_s(now_s, records, self._options.pack_bytes // 2)
+        records = min(len(line.waiting), self._size.records)
+        return self._pace.wait_s(now_s, records, self._size.bytes // 2)
 
     # One pack
 
     def _send_from(self, line: Line, now_s: float) -> int:
         """Send a pack of the line, which may go now. Returns how many records it holds."""
         room_records, room_bytes = self._pace.room(now_s) if is_owed(line.group) else (2**62, 2**62)
-        most_bytes = min(self._options.pack_bytes, room_bytes, self._city.most_bytes(line.node) or 2**62)
+        most_bytes = min(self._size.bytes, room_bytes, self._city.most_bytes(line.node) or 2**62)
         try:
             pack, count = pack_of(
                 line,
                 content=self._city.content,
-                most_records=min(self._options.pack_records, room_records),
+                most_records=min(self._size.records, room_records),
                 most_bytes=most_bytes,
             )
         except UndatedError:
@@ -288,22 +289,23 @@ class Delivery:
         if is_owed(line.group):
             self._pace.spend(self._loop.time(), count, pack.size_bytes)  # not now_s: a busy machine stops us in between
             self._oversize_bytes = 0
+        self._company.sent(count, now_s)
         self.in_flight += 1
         self._sent_at_s[line] = now_s
         self._in_flight_by_group[line.group] += 1
-        answer.add_done_callback(partial(self._answered, line, records))
+        answer.add_done_callback(partial(self._answered, line, records, pack.size_bytes))
         return count
 
     # Answers
 
-    def _answered(self, line: Line, records: tuple[Stored, ...], answer: asyncio.Future[int]) -> None:
-        self._answers.append((line, records, answer))
+    def _answered(self, line: Line, records: tuple[Stored, ...], size_bytes: int, answer: asyncio.Future[int]) -> None:
+        self._answers.append((line, records, size_bytes, answer))
         self._wake.set()
 
     def _judge_all(self) -> None:
         now_s = self._loop.time()
         while self._answers:
-            line, records, answer = self._answers.popleft()
+            line, records, size_bytes, answer = self._answers.popleft()
             self.in_flight -= 1
             del self._sent_at_s[line]
             self._in_flight_by_group[line.group] -= 1
@@ -314,6 +316,7 @@ class Delivery:
             elif error is not None:
                 raise error
             elif not answer.cancelled():
+                self._size.acknowledged(size_bytes, now_s)
                 self._verdicts.judge(line, records, answer.result(), now_s)
         if self._verdicts.wants_rewind:
             self._is_over.set()

@@ -88,7 +88,7 @@ class Lines:
         lines = self._lines[group, batch.stream]
         kept = 0
         for stored in batch.records:
-            node = stored.report.node
+            node = stored.node
             line = lines.get(node)
             if line is None:
                 line = lines[node] = Line(node, batch.stream, group)

@@ -11,9 +11,9 @@ from gateway.errors import CityError
 from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.errors import PacketError, SessionError
 from gateway.mqtt.link import Link
-from gateway.mqtt.properties import Properties
+from gateway.mqtt.properties import Properties, write_once, write_rows
 from gateway.mqtt.session import Session
-from gateway.senml import Content, Pack
+from gateway.senml import COUNT_PROPERTY, ID_PROPERTY, Content, Pack
 
 _MOST_IN_FLIGHT = 200  # of ours, also where the broker would take 65,535: each costs memory until it is answered
 
@@ -77,11 +77,10 @@ class MqttCity:
         session = self._session
         if session is None:
             raise CityError(f"no connection: {self._link.state}")
-        properties = Properties(content_type=pack.content_type, user_properties=list(pack.properties))
-        if not pack.is_binary:
-            properties["payload_format"] = 1
+        records = write_rows((ID_PROPERTY, pack.record_ids), (COUNT_PROPERTY, pack.record_counts))
+        about = about_message(pack.content_type, pack.is_binary, pack.remarks)
         try:
-            return session.publish_soon(self.topic_of(pack.node), pack.payload, properties)
+            return session.publish_soon(self.topic_of(pack.node), pack.payload, Properties(written=records + about))
         except SessionError as error:
             raise CityError(str(error)) from None
         except PacketError as error:
@@ -118,6 +117,15 @@ class MqttCity:
     def _announce_room(self) -> None:
         if self.on_room is not None:
             self.on_room()
+
+
+@lru_cache(maxsize=64)
+def about_message(content_type: str, is_binary: bool, remarks: tuple[tuple[str, str], ...]) -> bytes:
+    """What is said of the message as a whole."""
+    properties = Properties(content_type=content_type, user_properties=list(remarks))
+    if not is_binary:
+        properties["payload_format"] = 1
+    return write_once(properties)
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from gateway.city.lines import Line
+from gateway.outbox import Stored
 from gateway.senml import Content, Pack, PackError, PackWriter
 
 
@@ -15,20 +16,30 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     Raises      PackError if the first record goes into no message
     """
     first = line.waiting[0]
-    writer = PackWriter(first.report, lane=line.lane, content=content, most_bytes=most_bytes)
-    writer.add(first.report)
+    writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
+    single = first.single
+    if single is None or not writer.add_single(single):
+        writer.add(first.report)
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
     most_records = min(most_records, (most_records, line.piece, 1)[tries])
     count = 1
-    assurance = first.report.assurance
     for stored in itertools.islice(line.waiting, 1, most_records):
-        if stored.report.assurance != assurance or (line.tries and line.tries.get(stored.id, 0) != tries):
+        if stored.assurance != first.assurance or (line.tries and line.tries.get(stored.id, 0) != tries):
             break
-        try:
-            if not writer.add(stored.report):
-                break
-        except PackError:
+        if not _add(writer, stored):
             break
         count += 1
     return writer.pack(), count
+
+
+def _add(writer: PackWriter, stored: Stored) -> bool:
+    """Whether it goes into this message; a record that goes into none ends it, and is found out as the next's first."""
+    single = stored.single
+    is_added = writer.add_single(single) if single is not None else None
+    if is_added is not None:
+        return is_added
+    try:
+        return writer.add(stored.report)
+    except PackError:
+        return False

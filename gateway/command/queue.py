@@ -3,7 +3,8 @@
 A command goes with the answer to the node's next frame, and again with every second answer until the node says what
 came of it or its time is over: an answer may be lost, and a node of an older firmware must get its acks. The node does
 a number once. One that it calls stale shows that this gateway has forgotten numbers (an older image, another gateway
-before it): the command gets a number above the node's, and goes again.
+before it). If the command was asked for since this start it cannot have been done: it gets a number above the node's,
+and goes again. One that was there at the start may have been done in what was forgotten: it ends as unknown.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gateway.reading import Reading, Report
 from gateway.store_errors import StoreFull
 
 _MOST_IN_ALL = 4_096
+_SET_BACK = "this gateway was set back; what it forgot may have done it"
 _START = "command_start"  # in meta: no command got this number or a higher one before this database was begun
 
 Refusal = Callable[[str, str], str | None]
@@ -59,6 +61,7 @@ class Commands:
         self._start = 0
         self._rows = Rows()
         self._has_just_sent: set[str] = set()
+        self._since_start: set[tuple[str, int]] = set()  # commands asked for in this process: node and number
         self._told: list[tuple[str, str, str, str]] = []
         self.waiting = 0  # as of the last commit
 
@@ -90,6 +93,7 @@ class Commands:
             raise CommandError(f"{waiting} commands wait for {node} already; lamppost node commands shows them")
         one = self._made(self._next_number(tx, node), node, wished, actor, ttl_s)
         self._rows.add(tx, one, token)
+        self._since_start.add((node, one.number))
         self._tell(one, "queued", f"within {one.ttl_s} s")
         return one.number
 
@@ -125,7 +129,7 @@ class Commands:
         if found is None:
             self._count("command_outcomes_unknown")
         elif found[1] == "waiting" and outcome == order.STALE:
-            self._renumber(tx, found[0], more)
+            self._take_stale(tx, found[0], more)
         elif found[1] == "waiting" or (found[1] == "expired" and outcome != order.STALE):
             self._end(tx, found[0], state, detail)
         return replace(report, readings=_readings(number, state, detail, found[0] if found else None))
@@ -179,7 +183,10 @@ class Commands:
         packed: bytes = order.pack_order(one.number, one.tag, one.code, one.arguments)
         return packed
 
-    def _renumber(self, tx: Transaction, one: Command, highest: int) -> None:
+    def _take_stale(self, tx: Transaction, one: Command, highest: int) -> None:
+        if (one.node, one.number) not in self._since_start:
+            self._end(tx, one, OUTCOMES[order.UNKNOWN], _SET_BACK)
+            return
         self._count("commands_renumbered")
         try:
             number = self._next_number(tx, one.node, highest)
@@ -188,6 +195,7 @@ class Commands:
             return
         self._has_just_sent.discard(one.node)
         again = self._rows.renumber(tx, one, number)
+        self._since_start.add((one.node, number))
         self._tell(again, "renumbered", f"was {one.number}; the node had taken up {highest}")
 
     def _is_over(self, one: Command) -> bool:
@@ -204,6 +212,7 @@ class Commands:
 
     def _end(self, tx: Transaction, one: Command, state: str, detail: str) -> None:
         self._has_just_sent.discard(one.node)
+        self._since_start.discard((one.node, one.number))
         self._rows.end(tx, one, state, detail)
         self._count(f"commands_{state}")
         self._tell(one, state, detail)

@@ -76,20 +76,21 @@ class Rows:
         return tx.execute("SELECT max(number) FROM commands WHERE node = ?", (node,)).fetchone()[0] or 0
 
     def add(self, tx: Transaction, one: Command, token: str) -> None:
+        waiting = self._all(tx).setdefault(one.node, [])
         fields = (*(getattr(one, name) for name in _COLUMNS.split(", ")), token, WAITING, "")
         marks = ", ".join("?" * len(fields))
         tx.execute(f"INSERT INTO commands ({_COLUMNS}, token, state, detail) VALUES ({marks})", fields)
-        self._all(tx).setdefault(one.node, []).append(one)
+        waiting.append(one)
 
     def count_send(self, tx: Transaction, one: Command) -> None:
-        tx.execute(f"UPDATE commands SET sends = ? {_AT}", (one.sends + 1, one.node, one.number))
         self._put(tx, one, replace(one, sends=one.sends + 1))
+        tx.execute(f"UPDATE commands SET sends = ? {_AT}", (one.sends + 1, one.node, one.number))
 
     def renumber(self, tx: Transaction, one: Command, number: int) -> Command:
         """Go on under another number, which no other has, and another tag."""
         again = replace(one, number=number, tag=secrets.randbelow(1 << 16))
-        tx.execute(f"UPDATE commands SET number = ?, tag = ? {_AT}", (number, again.tag, one.node, one.number))
         self._put(tx, one, again)
+        tx.execute(f"UPDATE commands SET number = ?, tag = ? {_AT}", (number, again.tag, one.node, one.number))
         return again
 
     def end(self, tx: Transaction, one: Command, state: str, detail: str) -> None:

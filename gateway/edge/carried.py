@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 
 from gateway.edge.definition import every
-from gateway.edge.rows import Tables
+from gateway.edge.rows import Commit, Tables
 from gateway.tables import EDGE_TABLES
 
+_BY_SUBJECT = "%PRIMARY KEY (kind, owner, subject, at_s)%"
 
-def begin(tx: Tables) -> None:
+
+def begin(tx: Commit) -> None:
     """Make the table where it is missing; move windows that the first version kept, once."""
+    if tx.execute("SELECT 1 FROM sqlite_master WHERE name = 'edge_state' AND sql LIKE ?", (_BY_SUBJECT,)).fetchone():
+        _put_in_order(tx.unlogged)
+        tx.ask_checkpoint()
     for statement in EDGE_TABLES.split(";"):
         if statement.strip():
             tx.execute(statement)
@@ -19,6 +24,16 @@ def begin(tx: Tables) -> None:
         _carry(tx)
         tx.execute("DELETE FROM windows")
         tx.execute("DELETE FROM window_floors")
+
+
+def _put_in_order(unlogged: Tables) -> None:
+    """By subject first, each checkpoint wrote a page or two for every node. The log says the same to either table."""
+    unlogged.execute("DROP INDEX IF EXISTS edge_state_open")
+    unlogged.execute("ALTER TABLE edge_state RENAME TO edge_state_by_subject")
+    for statement in filter(str.strip, EDGE_TABLES.split(";")):
+        unlogged.execute(statement)
+    unlogged.execute("INSERT INTO edge_state SELECT * FROM edge_state_by_subject")
+    unlogged.execute("DROP TABLE edge_state_by_subject")
 
 
 def _carry(tx: Tables) -> None:

@@ -19,13 +19,13 @@ from gateway.edge.basis import Basis, Recent
 from gateway.edge.definition import Definition, every
 from gateway.edge.exception import Exceptions
 from gateway.edge.groups import Groups
-from gateway.edge.numbers import has_point_in_time, is_measured, numbers_of
+from gateway.edge.numbers import AHEAD_S, has_point_in_time, is_measured, numbers_of
 from gateway.edge.privacy import Privacy
 from gateway.edge.rows import Commit, Tables
 from gateway.edge.rules import Rules
 from gateway.edge.windows import Windows
 from gateway.edge.withheld import Withheld
-from gateway.reading import Reading, Report
+from gateway.reading import Reading, Report, Single
 
 Part = Windows | Rules | Exceptions | Withheld
 _CACHED = 150_000  # rows and plans in memory, some 400 bytes each
@@ -82,6 +82,8 @@ class Edge:
         parts: tuple[Part, ...] = (self._windows, self._rules, self._exceptions, self._withheld)
         self._parts = parts
         self._is_swept = False
+        self.takes_singles = not (config.rule or config.report or privacy.has_local)
+        self._is_idle = self.takes_singles and not definitions
 
     def reconfigure(self, tx: Commit, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
         """Go on under another configuration. The next tick tells the windows and clears the alarms of what is gone."""
@@ -122,6 +124,17 @@ class Edge:
         self._note_changes(outcome.produced)
         return outcome
 
+    def add_singles(self, tx: Tables, singles: Sequence[Single], *, now_s: float) -> None:
+        """`add` for readings of devices where nothing but windows sees them (`takes_singles`): all of them go on."""
+        if self._is_idle:
+            return
+        add = self._windows.add
+        for node, quantity, unit, value, at_s, _ in singles:
+            if at_s > now_s + AHEAD_S:
+                self._counters.add("edge_in_the_future")
+            else:
+                add(tx, node, (quantity, unit), at_s, value, now_s, False)
+
     def tick(self, tx: Tables, *, now_s: float, clock_boot: int | None = None) -> list[Report]:
         """The records that are due by now. `clock_boot`: now_s is not UTC but seconds of that boot of the gateway."""
         made = self._rules.tick(tx, now_s, clock_boot)
@@ -156,7 +169,7 @@ class Edge:
 
     def _take(self, tx: Tables, report: Report, now_s: float) -> Outcome:
         forward = self._forward(tx, report, now_s)
-        if not is_measured(report):
+        if self._is_idle or not is_measured(report):
             return Outcome(forward)
         if not has_point_in_time(report):  # in no window; but a rule must not wait for the time
             self._counters.add("edge_no_point_in_time")

@@ -1,8 +1,8 @@
 """Report by exception: which reports go on to the city, and the count of those that do not.
 
 A report is one record with one content, so it goes as a whole or not at all: it is held back only if each of its
-readings is one that a policy covers and none of them is due. Alarms always go. Decided in the order of arrival,
-against the last value that went.
+readings is one that a policy covers and none of them is due. Alarms and events always go. Decided in the order of
+arrival, against the last value that went.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Exceptions:
 
     def is_due(self, tx: Tables, report: Report, readings: Sequence[Reading]) -> bool:
         """Whether the report goes on; if so, its values are what the next ones are compared with."""
-        if not self._policies or report.kind == "alarm":
+        if not self._policies or report.kind in ("alarm", "event"):
             return True
         plans = [self._plan(tx, report.node, reading.quantity) for reading in readings]
         times = [report.measured_at_s if reading.at_s is None else reading.at_s for reading in readings]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.reading import Reading, Report
 
-_AHEAD_S = 3600.0  # a device whose clock is further ahead does not know the time
+AHEAD_S = 3600.0  # a device whose clock is further ahead does not know the time
 _KINDS = ("telemetry", "alarm")
 
 
@@ -28,7 +28,7 @@ def numbers_of(report: Report, *, now_s: float, count: Callable[[str], None]) ->
         if value.__class__ is not float and value.__class__ is not int:
             continue
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
-        if at_s > now_s + _AHEAD_S:
+        if at_s > now_s + AHEAD_S:
             count("edge_in_the_future")
             continue
         numbers.append((reading, at_s, value))

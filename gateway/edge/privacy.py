@@ -61,6 +61,11 @@ class Privacy:
         kept = (self._applied(self._policy(node, one.quantity), one) for one in readings)
         return [one for one in kept if one is not None]
 
+    def leaves(self, node: str, quantity: str) -> bool:
+        """Whether `readings` would give such a reading back as it is."""
+        policy = self._policy(node, quantity) if self._policies else _KEPT
+        return policy is _KEPT or policy.action == "local"
+
     def is_local(self, node: str, quantity: str) -> bool:
         """Whether readings of it stay here."""
         policy = self._policy(node, quantity)

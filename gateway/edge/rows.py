@@ -113,6 +113,24 @@ class Rows(Generic[R]):
             row.is_dirty = False
         self._dropped.add(row.key)
 
+    def drop_subjects(self, tx: Tables, owner: str) -> None:
+        """Delete, with the commit, all of an owner's subjects of which none is open."""
+        found = tx.execute(
+            "SELECT subject, at_s, is_open FROM edge_state WHERE kind = ? AND owner = ?", (self._kind, owner)
+        )
+        kept = {key: row.is_open for key, row in self._known.items() if key[0] == owner}
+        rows = {(owner, subject, at_s): bool(is_open) for subject, at_s, is_open in found} | kept
+        opened = {key[1] for key, is_open in rows.items() if is_open and key not in self._dropped}
+        for key in rows:
+            if key[1] not in opened:
+                self._drop_key(key)
+
+    def _drop_key(self, key: Key) -> None:
+        row = self._known.get(key)
+        if row is not None:
+            self.drop(row)
+        self._dropped.add(key)
+
     def flush(self, tx: Tables) -> None:
         """Write what has changed."""
         gone = [(self._kind, *key) for key in self._dropped]

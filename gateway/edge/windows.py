@@ -8,7 +8,7 @@ readings alone: the watermark of a series is the newest of them, never beyond th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gateway.edge.definition import Definition
 from gateway.edge.groups import Groups
@@ -210,26 +210,35 @@ class Windows:
 
     def _sweep(self, tx: Tables, now_s: float) -> None:
         """Drop what no reading can reach any more; nobody can tell the difference."""
-        for series in list(self._series.opened(tx)):
+        reaches: dict[str, dict[str, float]] = {}
+        for series in self._series.opened(tx):
             one = series.definition
             is_idle = now_s - series.touched_s >= series.idle_s
             reach_s = series.watermark_s if is_idle else series.watermark_s - one.lateness_s - 2 * (one.gap_s or 0)
-            query = "SELECT at_s FROM edge_state WHERE kind = 'pane' AND owner = ? AND subject = ? AND at_s < ?"
-            before_s = reach_s - (0 if one.gap_s else one.length_s)
-            for (at_s,) in tx.execute(query, (one.owner, series.subject, before_s)).fetchall():
-                pane = self._panes.find(tx, (one.owner, series.subject, at_s))
-                if pane is not None and not pane.is_open and pane.window_end_s < reach_s:
-                    self._panes.drop(pane)
-            if one.owner not in self._active:
-                self._drop_all(tx, series)
+            reaches.setdefault(one.owner, {})[series.subject] = reach_s
+        for owner, reach_of in reaches.items():
+            self._sweep_panes(tx, self._known[owner], reach_of)
+            if owner not in self._active:
+                self._drop_retired(tx, owner)
 
-    def _drop_all(self, tx: Tables, series: Series) -> None:
-        """Of a definition that is gone, once everything was told."""
-        panes = self._panes.of_subject(tx, series.definition.owner, series.subject)
-        if not any(pane.is_open for pane in panes):
-            for pane in panes:
+    def _sweep_panes(self, tx: Tables, definition: Definition, reach_of: Mapping[str, float]) -> None:
+        """Those that begin before what is reached of their subject: looked for together, they lie by time."""
+        length_s = 0 if definition.gap_s else definition.length_s
+        query = "SELECT subject, at_s FROM edge_state WHERE kind = 'pane' AND owner = ? AND at_s < ?"
+        rows = tx.execute(query, (definition.owner, max(reach_of.values()) - length_s)).fetchall()
+        for subject, at_s in rows:
+            reach_s = reach_of.get(subject, -math.inf)
+            pane = self._panes.find(tx, (definition.owner, subject, at_s)) if at_s < reach_s - length_s else None
+            if pane is not None and not pane.is_open and pane.window_end_s < reach_s:
                 self._panes.drop(pane)
-            self._series.drop(series)
+
+    def _drop_retired(self, tx: Tables, owner: str) -> None:
+        """Of a definition that is gone, once everything was told."""
+        self._panes.drop_subjects(tx, owner)
+        opened = {pane.subject for pane in self._panes.opened(tx) if pane.definition.owner == owner}
+        for series in list(self._series.opened(tx)):
+            if series.definition.owner == owner and series.subject not in opened:
+                self._series.drop(series)
 
     # The store's side.
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
@@ -164,7 +164,7 @@ def parse(data: bytes) -> Sign1:
         raise CoseError("format", f"this is no COSE_Sign1 ({error})") from None
     if not known or not is_right:
         raise CoseError("format", "this COSE_Sign1 has headers or parts that are not known here")
-    if alg not in NAMES or isinstance(alg, bool):
+    if not _is_known(alg):
         raise CoseError("algorithm", f"algorithm {name_of(alg)} is not known here")
     return Sign1(alg, kid, payload, protected, signature)
 
@@ -188,10 +188,15 @@ def _usual_header(protected: bytes) -> tuple[int, bytes] | None:
         header = decode(protected)
     except CborError:
         return None
-    if not isinstance(header, dict) or header.keys() != {_ALG, _KID} or header[_ALG] not in NAMES:
+    if not isinstance(header, dict) or header.keys() != {_ALG, _KID} or not _is_known(header[_ALG]):
         return None
     kid = header[_KID]
-    return (header[_ALG], kid) if isinstance(kid, bytes) and not isinstance(header[_ALG], bool) else None
+    return (header[_ALG], kid) if isinstance(kid, bytes) else None
+
+
+def _is_known(alg: object) -> TypeGuard[int]:
+    """Anything may stand there, also what no table can be asked for."""
+    return isinstance(alg, int) and not isinstance(alg, bool) and alg in NAMES
 
 
 def _take_bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
@@ -229,7 +234,7 @@ def key_of(cose_key: object) -> PublicKey:
         ES256: ({_KTY, _KEY_ALG, _CRV, _X, _Y}, _p256),
         EDDSA: ({_KTY, _KEY_ALG, _CRV, _X}, _ed25519),
     }
-    if alg not in shapes or cose_key.keys() - {_KEY_KID} != shapes[alg][0]:
+    if not _is_known(alg) or cose_key.keys() - {_KEY_KID} != shapes[alg][0]:
         raise CoseError("key", f"a COSE_Key for algorithm {name_of(alg)} is not known here, or has other parts")
     try:
         return PublicKey.of(shapes[alg][1](cose_key))

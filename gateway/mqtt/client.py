@@ -16,7 +16,7 @@ from gateway.mqtt.connection import Limits
 from gateway.mqtt.errors import SessionError
 from gateway.mqtt.packet import Connack, Connect
 from gateway.mqtt.properties import Properties
-from gateway.mqtt.session import OnMessage, Session
+from gateway.mqtt.session import OnBurst, OnMessage, Session
 from gateway.validity import DateError, chain_of, is_dated_by_us, require_dates
 
 _STATES = {
@@ -60,18 +60,21 @@ class ClientOptions:
 
 
 @asynccontextmanager
-async def open_session(options: ClientOptions, *, on_message: OnMessage | None = None) -> AsyncIterator[Session]:
+async def open_session(
+    options: ClientOptions, *, on_message: OnMessage | None = None, on_burst: OnBurst | None = None
+) -> AsyncIterator[Session]:
     """Connect; the session is open inside the block and gone after it.
 
     on_message  handles one message; its result is the reason code of the PUBACK, which is sent only then. None leaves
                 the message with the broker and ends the session with state "unstored".
+    on_burst    the same of messages that came together; without it each is handled by itself
     Raises      SessionError, whose `state` is unreachable, tls_failed, certificate_expired, certificate_not_yet_valid,
                 silent, closed, downgraded, refused_credentials, not_authorised, busy, refused or protocol_error
     """
     session: Session | None = None
     try:
         async with asyncio.timeout(options.connect_timeout_s):
-            session = await _open(options, on_message)
+            session = await _open(options, on_message, on_burst)
             _require_welcome(await session.start(_connect_packet(options)))
     except TimeoutError:
         await _stop(session)
@@ -92,12 +95,13 @@ async def _stop(session: Session | None) -> None:
         await session.stop()
 
 
-async def _open(options: ClientOptions, on_message: OnMessage | None) -> Session:
+async def _open(options: ClientOptions, on_message: OnMessage | None, on_burst: OnBurst | None) -> Session:
     where = options.endpoint
     try:
         transport, session = await asyncio.get_running_loop().create_connection(
             lambda: Session(
                 on_message=on_message,
+                on_burst=on_burst,
                 limits=options.limits,
                 keep_alive_s=options.keep_alive_s,
                 ack_timeout_s=options.ack_timeout_s,

@@ -1,21 +1,22 @@
 """One MQTT connection as an asyncio protocol: packets in, bytes out, acknowledgements in order of arrival.
 
-What client and listener share. Each message received is handed to a coroutine; its PUBACK is written when that
-coroutine has returned and every earlier one has been answered (MQTT 5 section 4.6). Messages being handled are bounded
-in number and bytes: beyond the bound the socket is not read, so that TCP slows the sender down.
+What client and listener share. Each message received, or a burst of them, is handed to a handler; its PUBACK is
+written when that has answered and every earlier one has been answered (MQTT 5 section 4.6). Messages being handled are
+bounded in number and bytes: beyond the bound the socket is not read, so that TCP slows the sender down.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from gateway.mqtt.encode import encode_puback
+from gateway.mqtt.encode import encode_puback, encode_pubacks
 from gateway.mqtt.errors import ProtocolError
-from gateway.mqtt.packet import V5, Packet, Publish
-from gateway.mqtt.stream import PacketReader
+from gateway.mqtt.packet import V5, Packet, Publish, Publishes
+from gateway.mqtt.stream import MOST_IN_BURST, TOPICS_KEPT, PacketReader
 
+_BUFFER_BYTES = 131_072
 _KNOWN_LENGTH = 64  # counted per message beside its payload: a flood of empty messages costs memory too
 
 
@@ -33,6 +34,11 @@ class Limits:
     max_waiting_bytes: int = 4_194_304
 
 
+def new_buffer() -> bytearray:
+    """What one read of a socket may return at most."""
+    return bytearray(_BUFFER_BYTES)
+
+
 class Budget:
     """Bytes of messages being handled that several connections may hold together."""
 
@@ -41,16 +47,48 @@ class Budget:
         self.used = 0
 
 
-class Connection(asyncio.Protocol):
-    """Subclasses say what a packet means (`on_packet`), what follows an error, and what follows the end."""
+@dataclass(slots=True)
+class _Handled:
+    """Messages being handled together. `answer`: the code of one, or the codes of all."""
 
-    def __init__(self, *, version: int | None, limits: Limits, budget: Budget | None = None) -> None:
+    packet_ids: Sequence[bytes]  # of those of QoS 1
+    count: int
+    size: int
+    answer: "asyncio.Future[Any]"
+
+    def codes(self) -> Sequence[int | None]:
+        """The PUBACKs' codes, None where the message stays with the peer."""
+        told = self.answer.result()
+        return told if isinstance(told, list) else (told,)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Subclasses say what a packet means (`on_packet`), what follows an error, and what follows the end.
+
+    buffer        for what a read of the socket returns; taken out at once, so that connections of a loop share one
+    takes_bursts  `on_packet` knows Publishes
+    topics_kept   how many topics of its peer it remembers
+    """
+
+    def __init__(
+        self,
+        *,
+        version: int | None,
+        limits: Limits,
+        budget: Budget | None = None,
+        buffer: bytearray | None = None,
+        takes_bursts: bool = False,
+        topics_kept: int = TOPICS_KEPT,
+    ) -> None:
         self._budget = budget or Budget(limits.max_waiting_bytes)
         self._loop = asyncio.get_running_loop()
-        self._reader = PacketReader(version=version, max_packet_size=limits.max_packet_size)
+        self._reader = PacketReader(version=version, max_packet_size=limits.max_packet_size, topics_kept=topics_kept)
+        self._takes_bursts = takes_bursts
+        self._buffer = memoryview(new_buffer() if buffer is None else buffer)
         self._limits = limits
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[int, asyncio.Future[int | None], int]] = deque()
+        self._waiting: deque[_Handled] = deque()
+        self._waiting_count = 0
         self._waiting_bytes = 0
         self.unacknowledged = 0  # messages of QoS 1 whose PUBACK has not been written
         self._is_settling = False
@@ -61,7 +99,7 @@ class Connection(asyncio.Protocol):
 
     # What a subclass adds.
 
-    def on_packet(self, packet: Packet) -> None:
+    def on_packet(self, packet: Packet | Publishes) -> None:
         raise NotImplementedError
 
     def on_error(self, error: ProtocolError) -> None:
@@ -115,13 +153,22 @@ class Connection(asyncio.Protocol):
 
     def take(self, publish: Publish, work: Awaitable[int | None]) -> None:
         """Handle one message. `work` gives the PUBACK's reason code, or None to leave the message with the peer."""
+        packet_ids = (publish.packet_id.to_bytes(2, "big"),) if publish.qos else ()
         size = len(publish.payload) + _KNOWN_LENGTH
-        future = asyncio.ensure_future(work)
-        self._waiting.append((publish.packet_id, future, size))
-        self._waiting_bytes += size
-        self._budget.used += size
-        self.unacknowledged += publish.qos
-        future.add_done_callback(self._handled)
+        self._wait_for(_Handled(packet_ids, 1, size, asyncio.ensure_future(work)))
+
+    def take_burst(self, burst: Publishes, work: "asyncio.Future[list[int | None]]") -> None:
+        """Handle messages that came together; `work` gives the code of each."""
+        count = len(burst.payloads)
+        self._wait_for(_Handled(burst.packet_ids, count, burst.size + _KNOWN_LENGTH * count, work))
+
+    def _wait_for(self, handled: _Handled) -> None:
+        self._waiting.append(handled)
+        self._waiting_count += handled.count
+        self._waiting_bytes += handled.size
+        self._budget.used += handled.size
+        self.unacknowledged += len(handled.packet_ids)
+        handled.answer.add_done_callback(self._handled)
 
     def hold(self) -> None:
         """Take no more packets until `release`; what has arrived is kept."""
@@ -131,21 +178,24 @@ class Connection(asyncio.Protocol):
         self._is_held = False
         self._loop.call_soon(self.read_on)
 
-    def cancel_waiting(self) -> list[asyncio.Future[int | None]]:
+    def cancel_waiting(self) -> list[asyncio.Future[Any]]:
         """Cancel what is being handled; returns the futures, to be awaited."""
-        futures = [future for _, future, _ in self._waiting]
+        futures = [handled.answer for handled in self._waiting]
         for future in futures:
             future.cancel()
         return futures
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol: a Protocol would have 256 KiB allocated for every read, which costs more than the read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self.heard_at_s = self._loop.time()
-        self._read(data)
+        self._read(bytes(self._buffer[:nbytes]))
 
     def pause_writing(self) -> None:
         self.is_writing_paused = True
@@ -164,27 +214,52 @@ class Connection(asyncio.Protocol):
             self._reader.keep(data)
             self._pause_reading()
             return
+        self._reader.together = self._room()
+        burst = self._reader.begin(data)
+        if burst is not None:
+            self.on_packet(burst)
+            data = data[burst.size :]
+            if not data:
+                return
+            if self._must_wait():
+                self._reader.keep(data)
+                self._pause_reading()
+                return
+            self._reader.together = self._room()
+        self._read_each(data)
+        if self._must_wait():
+            self._pause_reading()
+
+    def _read_each(self, data: bytes) -> None:
         packets = self._reader.feed(data)
         try:
             for packet in packets:
                 self.on_packet(packet)
                 if self._must_wait():
                     break
+                self._reader.together = self._room()
         except ProtocolError as error:
             self.on_error(error)
         finally:
             packets.close()
-        if self._must_wait():
-            self._pause_reading()
+
+    def _room(self) -> int:
+        """How many messages more may be handled at this time, if none is larger than those of a burst."""
+        if not self._takes_bursts:
+            return 1
+        left = min(self._limits.max_waiting_bytes - self._waiting_bytes, self._budget.most - self._budget.used)
+        return min(self._limits.max_waiting - self._waiting_count, left // (MOST_IN_BURST + _KNOWN_LENGTH)) + 1
 
     def _must_wait(self) -> bool:
+        limits = self._limits
         return (
-            self._is_held
+            self._waiting_count > limits.max_waiting
+            or self._waiting_bytes > limits.max_waiting_bytes
+            or self._is_held
             or self.is_writing_paused
-            or len(self._waiting) > self._limits.max_waiting
-            or self._waiting_bytes > self._limits.max_waiting_bytes
             or (self._budget.used > self._budget.most and bool(self._waiting))
-            or not self.is_open
+            or self._transport is None
+            or self._transport.is_closing()
         )
 
     def _pause_reading(self) -> None:
@@ -203,7 +278,7 @@ class Connection(asyncio.Protocol):
 
     # Acknowledging
 
-    def _handled(self, _future: "asyncio.Future[int | None]") -> None:
+    def _handled(self, _future: "asyncio.Future[Any]") -> None:
         if not self._is_settling:  # all that one commit finished are answered in one write
             self._is_settling = True
             self._loop.call_soon(self.settle)
@@ -211,25 +286,35 @@ class Connection(asyncio.Protocol):
     def settle(self) -> None:
         """Acknowledge, in order, what has been handled; of what follows a message that was not kept, nothing."""
         self._is_settling = False
-        acks = []
+        acks: list[bytes] = []
         is_unstored = False
-        while self._waiting and self._waiting[0][1].done():
-            packet_id, future, size = self._waiting.popleft()
-            self._waiting_bytes -= size
-            self._budget.used -= size
-            self.unacknowledged -= packet_id > 0
-            if future.cancelled():
+        while self._waiting and self._waiting[0].answer.done():
+            handled = self._waiting.popleft()
+            self._waiting_count -= handled.count
+            self._waiting_bytes -= handled.size
+            self._budget.used -= handled.size
+            self.unacknowledged -= len(handled.packet_ids)
+            if handled.answer.cancelled():
                 continue
-            error = future.exception()
+            error = handled.answer.exception()
             if error is not None:
                 self.on_failure(error)
-                continue
-            code = future.result()
-            is_unstored |= code is None and packet_id > 0  # of QoS 0 nothing can be left with the sender
-            if packet_id and code is not None and not is_unstored:
-                acks.append(encode_puback(packet_id, code, self.version))
+            elif not is_unstored:
+                is_unstored = self._acknowledge(handled, acks)
         if acks:
             self.send(b"".join(acks))
         if is_unstored and self.is_open:
             self.on_unstored()
         self.read_on()
+
+    def _acknowledge(self, handled: _Handled, acks: list[bytes]) -> bool:
+        """Add the PUBACKs. True if a message was not kept: nothing may follow it. QoS 0 is not left with anybody."""
+        codes = handled.codes()
+        if codes.count(0) == len(codes):
+            acks.append(encode_pubacks(handled.packet_ids))
+            return False
+        for packet_id, code in zip(handled.packet_ids, codes, strict=False):
+            if code is None:
+                return True
+            acks.append(encode_puback(int.from_bytes(packet_id, "big"), code, self.version))
+        return False

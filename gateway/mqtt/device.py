@@ -23,6 +23,7 @@ from gateway.mqtt.packet import (
     Pingreq,
     Pingresp,
     Publish,
+    Publishes,
     Suback,
     Subscribe,
     Unsuback,
@@ -75,10 +76,13 @@ class Host(Protocol):
 
     limits: ListenerLimits
     budget: Budget
+    buffer: bytearray
+    takes_bursts: bool
 
     def count(self, name: str) -> None: ...
     def begin_admission(self, connection: "DeviceConnection", connect: Connect) -> None: ...
     def on_publish(self, packet: Publish, peer: Peer) -> Awaitable[int | None]: ...
+    def on_burst(self, burst: Publishes, peer: Peer) -> asyncio.Future[list[int | None]]: ...
     def may_subscribe(self, peer: Peer, topic_filter: str) -> int: ...
     def subscribe(self, connection: "DeviceConnection", topic: str) -> None: ...
     def unsubscribe(self, connection: "DeviceConnection", topic: str) -> None: ...
@@ -91,7 +95,13 @@ class DeviceConnection(Connection):
     """Ends with its socket. Knows who is there once CONNECT was admitted."""
 
     def __init__(self, host: Host) -> None:
-        super().__init__(version=None, limits=host.limits, budget=host.budget)
+        super().__init__(
+            version=None,
+            limits=host.limits,
+            budget=host.budget,
+            buffer=host.buffer,
+            takes_bursts=host.takes_bursts,
+        )
         self._host = host
         self._deadline_s = self._loop.time() + host.limits.connect_s
         self._keep_alive_s = 0
@@ -126,8 +136,11 @@ class DeviceConnection(Connection):
         _watch_by_tcp(transport.get_extra_info("socket"))
         self._host.opened(self)
 
-    def on_packet(self, packet: Packet) -> None:
-        if isinstance(packet, Publish) and self.peer is not None:
+    def on_packet(self, packet: Packet | Publishes) -> None:
+        if isinstance(packet, Publishes) and self.peer is not None:
+            self._note_excess(len(packet.payloads))
+            self.take_burst(packet, self._host.on_burst(packet, self.peer))
+        elif isinstance(packet, Publish) and self.peer is not None:
             self._on_publish(packet, self.peer)
         elif isinstance(packet, Connect) and not self._has_connect:
             self._has_connect = True
@@ -154,11 +167,19 @@ class DeviceConnection(Connection):
             raise ProtocolError("topic_alias", "we announced none", code=codes.TOPIC_ALIAS_INVALID)
         if packet.properties and "subscription_ids" in packet.properties:
             raise ProtocolError("misplaced_property", "subscription_ids from a client", code=codes.PROTOCOL_ERROR)
-        if packet.qos and self.version == V5 and self.unacknowledged >= self._limits.max_waiting:
-            # MQTT 5 would have us disconnect. paho sends all it has after a reconnect, so it would come back with the
-            # same for ever; like a client of 3.1.1 it is slowed down instead (Connection stops reading).
-            self._host.count("mqtt_receive_maximum_exceeded")
+        self._note_excess(packet.qos)
         self.take(packet, self._host.on_publish(packet, peer))
+
+    def _note_excess(self, count: int) -> None:
+        """Count what comes above the Receive Maximum that we told.
+
+        MQTT 5 would have us disconnect. paho sends all it has after a reconnect, so it would come back with the same
+        for ever; like a client of 3.1.1 it is slowed down instead (Connection stops reading).
+        """
+        if self.version == V5:
+            excess = self.unacknowledged + count - self._limits.max_waiting
+            for _ in range(min(count, excess)):
+                self._host.count("mqtt_receive_maximum_exceeded")
 
     def _subscribe(self, packet: Subscribe, topic_filter: str) -> int:
         assert self.peer is not None

@@ -1,6 +1,6 @@
 """Control packets to bytes, both versions. Raises PacketError where MQTT has no room for what was asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.mqtt.codes import RETURN_CODES_V311
@@ -43,6 +43,11 @@ def encode_puback(packet_id: int, reason_code: int, version: int) -> bytes:
     if reason_code and version == V5:
         return bytes((0x40, 3, packet_id >> 8, packet_id & 0xFF, reason_code))
     return bytes((0x40, 2, packet_id >> 8, packet_id & 0xFF))
+
+
+def encode_pubacks(packet_ids: Sequence[bytes]) -> bytes:
+    """PUBACKs of success for messages whose packet ids are these pairs of bytes; both versions write them alike."""
+    return b"\x40\x02" + b"\x40\x02".join(packet_ids) if packet_ids else b""
 
 
 def encode_publish(packet: Publish, version: int) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.mqtt.client import ClientOptions, open_session
 from gateway.mqtt.errors import SessionError
-from gateway.mqtt.session import OnMessage, Session
+from gateway.mqtt.session import OnBurst, OnMessage, Session
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Link:
         *,
         name: str,
         on_message: OnMessage | None = None,
+        on_burst: OnBurst | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.state = "connecting"
@@ -52,6 +53,7 @@ class Link:
         self._options = options
         self._name = name
         self._on_message = on_message
+        self._on_burst = on_burst
         self._rng = rng or random.Random()
         self._tries = 0
         self._last_failure = ""
@@ -63,7 +65,7 @@ class Link:
             try:
                 if not self.failures:
                     self.state = "connecting"
-                async with open_session(self._options, on_message=self._on_message) as session:
+                async with open_session(self._options, on_message=self._on_message, on_burst=self._on_burst) as session:
                     opened_at_s = asyncio.get_running_loop().time()
                     self._connected()
                     await serve(session)

@@ -16,14 +16,15 @@ from gateway.endpoint import Endpoint
 from gateway.errors import GatewayError
 from gateway.mqtt import codes
 from gateway.mqtt.access import Peer
-from gateway.mqtt.connection import Budget
+from gateway.mqtt.connection import Budget, new_buffer
 from gateway.mqtt.device import DeviceConnection, ListenerLimits, Origin
 from gateway.mqtt.encode import encode_publish
-from gateway.mqtt.packet import V5, V311, Connect, Publish
+from gateway.mqtt.packet import V5, V311, Connect, Publish, Publishes
 
 log = logging.getLogger(__name__)
 
 OnPublish = Callable[[Publish, Peer], Awaitable[int | None]]
+OnBurst = Callable[[Publishes, Peer], asyncio.Future[list[int | None]]]
 _CHECK_S = 0.5
 _BACKLOG = 256
 
@@ -47,6 +48,7 @@ class Listener:
 
     on_publish  handles one message; its result is the PUBACK's reason code, and the PUBACK is sent only then. None
                 leaves the message with the device: the connection ends unacknowledged, so that it delivers again
+    on_burst    the same of messages that came together; without it each is handled by itself
     count       called with the name of every counter that moves
     tls         a server context exactly if the endpoint is mqtts://
     """
@@ -56,6 +58,7 @@ class Listener:
         endpoint: Endpoint,
         *,
         on_publish: OnPublish,
+        on_burst: OnBurst | None = None,
         policy: Policy,
         count: Callable[[str], None],
         limits: ListenerLimits | None = None,
@@ -63,7 +66,10 @@ class Listener:
     ) -> None:
         self.limits = limits or ListenerLimits()
         self.budget = Budget(self.limits.max_total_bytes)
+        self.buffer = new_buffer()
         self.on_publish = on_publish
+        self.takes_bursts = on_burst is not None
+        self._on_burst = on_burst
         self.port = endpoint.port
         self._endpoint = endpoint
         self._policy = policy
@@ -159,6 +165,10 @@ class Listener:
 
     def count(self, name: str) -> None:
         self._count(name)
+
+    def on_burst(self, burst: Publishes, peer: Peer) -> asyncio.Future[list[int | None]]:
+        assert self._on_burst is not None
+        return self._on_burst(burst, peer)
 
     def opened(self, connection: DeviceConnection) -> None:
         if len(self._connections) + len(self._leaving) >= self.limits.max_connections:

@@ -22,6 +22,20 @@ class Publish:
     properties: Properties | None = None
 
 
+@dataclass(slots=True)
+class Publishes:
+    """Messages that came right after each other, each of QoS 1, not retained, no repetition, without properties.
+
+    packet_ids  the two bytes of each, as on the wire
+    size        bytes of all these packets
+    """
+
+    topics: list[str]
+    payloads: list[bytes]
+    packet_ids: list[bytes]
+    size: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Will:
     """The message a broker would publish for a client that vanished."""

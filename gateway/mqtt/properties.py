@@ -23,7 +23,10 @@ from gateway.mqtt.wire import (
 
 
 class Properties(TypedDict, total=False):
-    """What a packet says beside its fields. A key that is not there was not sent."""
+    """What a packet says beside its fields. A key that is not there was not sent.
+
+    written  properties that are bytes already, as `write_rows` or `write_once` made them; only for writing
+    """
 
     payload_format: int
     message_expiry_s: int
@@ -48,6 +51,7 @@ class Properties(TypedDict, total=False):
     maximum_qos: int
     retain_available: int
     user_properties: list[tuple[str, str]]
+    written: bytes
     maximum_packet_size: int
     wildcards_available: int
     subscription_ids_available: int
@@ -122,6 +126,32 @@ def _read_pair(data: bytes, at: int) -> tuple[tuple[str, str], int]:
     name, at = read_text(data, at)
     value, at = read_text(data, at)
     return (name, value), at
+
+
+def write_rows(*columns: tuple[str, Sequence[str]]) -> bytes:
+    """User properties that come in rows: one of each column, named by it, then the next of each.
+
+    A pack for the city has a row per record. Raises PacketError on a wrong value.
+    """
+    mark = bytes((_IDENTIFIERS["user_properties"][0],))
+    written = [_column(mark.decode("latin-1"), name, values) for name, values in columns]
+    if None in written:
+        rows = zip(*(values for _, values in columns), strict=True)
+        names = [name for name, _ in columns]
+        return _write_pairs(mark, [pair for row in rows for pair in zip(names, row, strict=True)])
+    return "".join(map("".join, zip(*cast(list[list[str]], written), strict=True))).encode("latin-1")
+
+
+def _column(mark: str, name: str, values: Sequence[str]) -> list[str] | None:
+    """Each as text whose characters stand for bytes; None if one is not as short and plain as nearly all are."""
+    different = set(values)
+    text = "".join(different)
+    if not text.isascii() or "\0" in text or max(map(len, different), default=0) > 255:
+        return None
+    head = mark + _head(name)
+    if len(different) == 1:
+        return [f"{head}{chr(len(text))}{text}"] * len(values)
+    return [f"{head}{chr(len(value))}{value}" for value in values]
 
 
 def _write_pairs(mark: bytes, pairs: Sequence[tuple[str, str]]) -> bytes:
@@ -206,12 +236,21 @@ def _unknown(identifier: int, place: Place) -> ProtocolError:
     return ProtocolError("unknown_property", f"identifier 0x{identifier:02x}")
 
 
+def write_once(properties: Properties) -> bytes:
+    """Properties as they go into `written`, for those that are the same in many messages."""
+    written = write_properties(properties)
+    return written[read_varint(written, 0)[1] :]
+
+
 def write_properties(properties: Properties | None) -> bytes:
     """The property length and the properties, in the order of the dictionary. Raises PacketError on a wrong value."""
     if not properties:
         return b"\0"
     body = bytearray()
     for name, value in cast(Mapping[str, Any], properties).items():
+        if name == "written":
+            body += value
+            continue
         identifier, kind = _IDENTIFIERS[name]
         write = _WRITERS[kind]
         try:

@@ -26,6 +26,7 @@ from gateway.mqtt.packet import (
     Pingresp,
     Puback,
     Publish,
+    Publishes,
     Suback,
     Subscribe,
     Subscription,
@@ -33,6 +34,8 @@ from gateway.mqtt.packet import (
 from gateway.mqtt.properties import Properties
 
 OnMessage = Callable[[Publish], Awaitable[int | None]]
+OnBurst = Callable[[Publishes], asyncio.Future[list[int | None]]]
+_TOPICS_KEPT = 4_096  # all devices of a broker come over one connection
 _HIGHEST_PACKET_ID = 65_535
 _GOODBYE_S = 1.0
 _WRITE_BYTES = 131_072  # collected for one write
@@ -52,10 +55,17 @@ class Session(Connection):
     """One connection. Made by client.open_session, which also ends it."""
 
     def __init__(
-        self, *, on_message: OnMessage | None, limits: Limits, keep_alive_s: float, ack_timeout_s: float
+        self,
+        *,
+        on_message: OnMessage | None,
+        on_burst: OnBurst | None,
+        limits: Limits,
+        keep_alive_s: float,
+        ack_timeout_s: float,
     ) -> None:
-        super().__init__(version=V5, limits=limits)
+        super().__init__(version=V5, limits=limits, takes_bursts=on_burst is not None, topics_kept=_TOPICS_KEPT)
         self._on_message = on_message
+        self._on_burst = on_burst
         self._keep_alive_s = keep_alive_s
         self._ack_timeout_s = ack_timeout_s
         self.connack: asyncio.Future[Connack] = self._loop.create_future()
@@ -249,8 +259,10 @@ class Session(Connection):
 
     # Receiving
 
-    def on_packet(self, packet: Packet) -> None:
+    def on_packet(self, packet: Packet | Publishes) -> None:
         match packet:
+            case Publishes() if self._on_burst is not None:
+                self.take_burst(packet, self._on_burst(packet))
             case Publish():
                 self._on_publish(packet)
             case Puback():

@@ -1,6 +1,7 @@
 """Socket buffers to packets: takes whatever a read returned, yields every whole packet in it, keeps the rest.
 
-A short PUBLISH is decoded in place, because it is nearly all that a busy gateway sees; everything else goes to decode.
+A short PUBLISH is decoded in place, because it is nearly all that a busy gateway sees, and many of them together if
+their taker can do with that; everything else goes to decode.
 """
 
 from collections.abc import Generator
@@ -8,10 +9,13 @@ from collections.abc import Generator
 from gateway.mqtt.codes import PACKET_TOO_LARGE, PROTOCOL_ERROR
 from gateway.mqtt.decode import decode
 from gateway.mqtt.errors import ProtocolError
-from gateway.mqtt.packet import V5, V311, Connect, Packet, Publish
+from gateway.mqtt.packet import V5, V311, Connect, Packet, Puback, Publish, Publishes
 
 _STRANGER_BYTES = 16_384  # of the CONNECT of somebody we do not know yet
-_TOPICS_KEPT = 64  # checked topics remembered per connection
+TOPICS_KEPT = 64  # checked topics remembered per connection
+MOST_IN_BURST = 1_024  # bytes of a packet that comes with others
+_PUBACK = 0x40
+_PUBLISH = 0x32  # of QoS 1, for the first time, not retained
 
 
 class PacketReader:
@@ -20,10 +24,14 @@ class PacketReader:
     version          V311, V5, or None for a server that has yet to see CONNECT
     max_packet_size  whole packets above it, header included, are refused before they are collected; a CONNECT that a
                      server waits for is held to 16 KiB
+    topics_kept      how many topics it remembers
+    together         most messages that may come as one `Publishes`; may change between two packets
     """
 
-    def __init__(self, *, version: int | None, max_packet_size: int) -> None:
+    def __init__(self, *, version: int | None, max_packet_size: int, topics_kept: int = TOPICS_KEPT) -> None:
         self.version = version
+        self.together = 1
+        self._topics_kept = topics_kept
         self._max_packet_size = max_packet_size
         self._rest = bytearray()
         self._wanted = 0  # bytes of the packet that `_rest` begins, once known; spares parsing at every crumb
@@ -38,7 +46,7 @@ class PacketReader:
         """Put `data` behind what waits, without looking at it."""
         self._rest += data
 
-    def feed(self, data: bytes) -> Generator[Packet, None, None]:
+    def feed(self, data: bytes) -> Generator[Packet | Publishes, None, None]:
         """Yield the packets that are complete now; close the generator early and the others wait for the next call.
 
         Raises  ProtocolError at the first wrong packet, after those before it were yielded. Nothing can follow it.
@@ -53,6 +61,12 @@ class PacketReader:
         try:
             while size - at >= 2:
                 header = data[at]
+                if header == _PUBLISH and self.together > 1:
+                    burst = self._burst(data, at)
+                    if burst is not None:
+                        at += burst.size
+                        yield burst
+                        continue
                 length = data[at + 1]
                 start = at + 2
                 if length > 127:
@@ -71,11 +85,65 @@ class PacketReader:
                     return
                 at = end
                 packet: Packet | None = None
-                if header & 0xF4 == 0x30 and self.version is not None:  # PUBLISH of QoS 0 or 1
+                if header == _PUBACK and length == 2 and self.version is not None and (data[start] or data[start + 1]):
+                    packet = Puback(data[start] << 8 | data[start + 1])
+                elif header & 0xF4 == 0x30 and self.version is not None:  # PUBLISH of QoS 0 or 1
                     packet = self._publish(header, data, start, end)
                 yield self._decode(header, data[start:end]) if packet is None else packet
         finally:
             self._rest = bytearray(data[at:])
+
+    def begin(self, data: bytes) -> Publishes | None:
+        """The messages that `data` begins with, if they may come together; `feed` what is behind them.
+
+        Spares setting up `feed` where it would yield this alone, as it mostly would.
+        """
+        if self._rest or self.version is None or self.together < 2 or not data or data[0] != _PUBLISH:
+            return None
+        return self._burst(data, 0)
+
+    def _burst(self, data: bytes, began: int) -> Publishes | None:
+        """The short PUBLISHes from `began` on that have nothing unusual."""
+        topics: list[str] = []
+        payloads: list[bytes] = []
+        packet_ids: list[bytes] = []
+        size, most, head, topic, at = len(data), self.together, b"\0", "", began
+        above_id = 3 if self.version == V5 else 2  # MQTT 5 has the length of its properties here, which must be 0
+        while len(payloads) < most:
+            if not data.startswith(head, at):  # not the topic and length of the one before
+                found = self._head(data, at)
+                if found is None:
+                    break
+                head, topic, length = found
+            after = at + len(head)
+            end = at + length
+            packet_id = data[after : after + 2]
+            if end > size or packet_id == b"\0\0" or (above_id == 3 and data[after + 2]):
+                break
+            topics.append(topic)
+            payloads.append(data[after + above_id : end])
+            packet_ids.append(packet_id)
+            at = end
+        return Publishes(topics, payloads, packet_ids, at - began) if payloads else None
+
+    def _head(self, data: bytes, at: int) -> tuple[bytes, str, int] | None:
+        """A PUBLISH from its first byte to the end of its topic, the topic, the length of the packet; None if it is
+        not whole, not short, not of this kind, or its topic is not known."""
+        start = at + 2
+        if len(data) < at + 6 or data[at] != _PUBLISH:
+            return None
+        length = data[at + 1]
+        if length > 127:
+            if data[start] > 127:
+                return None
+            length, start = length & 0x7F | data[start] << 7, start + 1
+        after = start + 2 + (data[start] << 8 | data[start + 1])
+        topic = self._topics.get(data[start + 2 : after])
+        whole = start - at + length
+        least = after - at + (3 if self.version == V5 else 2)
+        if topic is None or not least <= whole <= min(MOST_IN_BURST, self._max_packet_size, len(data) - at):
+            return None
+        return data[at:after], topic, whole
 
     def _publish(self, header: int, data: bytes, start: int, end: int) -> Publish | None:
         """The common case without a call per field. Returns None for anything unusual: decode knows what is wrong."""
@@ -112,7 +180,7 @@ class PacketReader:
         return packet
 
     def _remember(self, topic: str) -> None:
-        if len(self._topics) >= _TOPICS_KEPT:
+        if len(self._topics) >= self._topics_kept:
             self._topics.clear()
         self._topics[topic.encode()] = topic
 

@@ -3,6 +3,8 @@
 Readers take the bytes and a position and return the value and the next position. Only ProtocolError comes out.
 """
 
+from functools import lru_cache
+
 from gateway.mqtt.codes import TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID
 from gateway.mqtt.errors import PacketError, ProtocolError
 
@@ -123,6 +125,7 @@ def write_text(text: str) -> bytes:
     return write_binary(raw)
 
 
+@lru_cache(maxsize=4096)
 def write_topic_name(topic: str) -> bytes:
     if "+" in topic or "#" in topic:
         raise PacketError(f"topic {topic!r} holds a wildcard; only filters may")

@@ -1,22 +1,90 @@
-"""What the outbox hands to a forwarder, and gets back with an outcome."""
+"""Records as they are read out of the log; what the outbox hands to a forwarder, and gets back with an outcome."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.outbox import body
+from gateway.outbox.page import ENTRY_BYTES
 from gateway.outbox.ranges import Run, runs_of
-from gateway.reading import STREAMS, Report
+from gateway.reading import STREAMS, Report, Single
 
 Lane = Literal["live", "backlog"]
+_SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES
 
 
-@dataclass(slots=True, unsafe_hash=True)  # not frozen: one is made per record
 class Stored:
-    """A record and its place in the outbox: ordinal in its stream times the number of streams, plus the stream."""
+    """A record and its place in the outbox. Tens of thousands are read ahead, so that one is bytes until it is asked.
 
-    id: int
-    report: Report
+    id           ordinal in its stream times the number of streams, plus the stream
+    size         bytes in the log
+    stored_at_s  UTC
+    """
+
+    __slots__ = ("_at", "_names", "_page", "_report", "assurance", "id", "is_produced", "node", "size", "stored_at_s")
+
+    def __init__(
+        self, id: int, report: Report, *, size: int = 0, stored_at_s: float = 0.0, is_produced: bool = False
+    ) -> None:
+        self.id = id
+        self.node = report.node
+        self.assurance = report.assurance
+        self.size = size
+        self.stored_at_s = stored_at_s
+        self.is_produced = is_produced
+        self._report: Report | None = report
+        self._page, self._at = b"", 0
+        self._names: Sequence[str] = ()
+
+    @classmethod
+    def on_page(
+        cls, id: int, page: bytes, at: int, names: Sequence[str], size: int, stored_at_s: float, is_produced: bool
+    ) -> Stored:
+        """Of the bytes of a report at `at` of a page that is whole."""
+        made = cls.__new__(cls)
+        made.id = id
+        made.node, made.assurance = body.speaker_of(page, at, names)
+        made.size = size
+        made.stored_at_s = stored_at_s
+        made.is_produced = is_produced
+        made._report = None
+        made._page, made._at, made._names = page, at, names
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stored) and (self.id, self.report) == (other.id, other.report)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def ordinal(self) -> int:
+        return self.id // len(STREAMS)
+
+    @property
+    def report(self) -> Report:
+        """What was stored; made anew each time, so that what waits stays small."""
+        return self._report or body.decode(self._page, self._names, self._at)
+
+    @property
+    def single(self) -> Single | None:
+        """The same in its shortest form, if it has one and is bytes still."""
+        if self._report is not None or self.size != _SINGLE_BYTES:
+            return None
+        return body.decode_single(self._page, self._names, self._at)
+
+    @property
+    def is_pending(self) -> bool:
+        """Its time counts from the start of a boot; so `report` is not what goes out."""
+        if self._report is not None:
+            return self._report.pending is not None
+        return body.is_pending(self._page, self._at)
+
+    def with_report(self, report: Report) -> Stored:
+        """The same record, saying this."""
+        return Stored(self.id, report, size=self.size, stored_at_s=self.stored_at_s, is_produced=self.is_produced)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +105,7 @@ class Batch:
         """Split into batches of one node and assurance, at most `most` records long, the order of each node kept."""
         by_node: dict[tuple[str, str], list[Stored]] = {}
         for stored in self.records:
-            by_node.setdefault((stored.report.node, stored.report.assurance), []).append(stored)
+            by_node.setdefault((stored.node, stored.assurance), []).append(stored)
         return [
             replace(self, records=tuple(records[at : at + most]))
             for records in by_node.values()

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import get_args
 
-from gateway.reading import Assurance, Kind, Pending, Reading, Report, TimeQuality, Value
+from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value, record_id_of
 
 _HEAD = struct.Struct("<HIBBdH")
 _READING = struct.Struct("<HHB")
@@ -43,7 +44,13 @@ _NO_UNIT = 0xFFFF
 _NONE, _REAL, _WHOLE, _TRUE, _FALSE, _STRING, _BYTES, _HUGE = range(8)
 _HAS_TOTAL, _HAS_TIME = 0x08, 0x10
 _HASH_BYTES = 16
-_MOST_MS = 0xFFFFFFFF
+_SINGLE_HEAD = struct.Struct("<HIBBdH16sHHB")
+_SINGLE_REAL = struct.Struct("<HIBBdH16sHHBd")
+_SINGLE_WHOLE = struct.Struct("<HIBBdH16sHHBq")
+SINGLE_BYTES = _SINGLE_REAL.size
+_ASSURANCE_BITS = 0x0C  # with a good time, whose code is 0
+_TELEMETRY = _KIND_CODES["telemetry"]
+MOST_MS = 0xFFFFFFFF
 
 
 class Names:
@@ -93,8 +100,46 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
         more += _reading(readings[0], names)
     elif readings:
         more += b"".join([_reading(one, names) for one in readings])
-    head = _HEAD.pack(node_at, min(max(stored_ms, 0), _MOST_MS), flags, kind, report.measured_at_s, len(readings))
+    head = _HEAD.pack(node_at, min(max(stored_ms, 0), MOST_MS), flags, kind, report.measured_at_s, len(readings))
     return head + identity + more
+
+
+def flags_of_single(assurance: Assurance) -> int:
+    """What `encode_single` puts into the flags: a good time, and an id that is a hash."""
+    return _QUALITY_CODES["good"] | _ASSURANCE_CODES[assurance] | _HASHED
+
+
+def encode_single(single: Single, names: Names, stored_ms: int, flags: int) -> bytes:
+    """The same bytes as `encode` makes of such a report of telemetry."""
+    node, quantity, unit, value, measured_at_s, digest = single
+    places = names.places
+    node_at, quantity_at = places.get(node), places.get(quantity)
+    unit_at = _NO_UNIT if unit is None else places.get(unit)
+    if node_at is None or quantity_at is None or unit_at is None:
+        node_at = names.place(node)
+        unit_at = _NO_UNIT if unit is None else names.place(unit)
+        quantity_at = names.place(quantity)
+    pack, tag = (_SINGLE_REAL.pack, _REAL) if value.__class__ is float else (_SINGLE_WHOLE.pack, _WHOLE)
+    return pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
+
+
+def decode_single(payload: bytes, names: Sequence[str], at: int) -> Single | None:
+    """What `encode_single` made these bytes of; None if it did not. Raises IndexError or struct.error."""
+    node, _, flags, kind, measured_at_s, count, digest, quantity, unit, tag = _SINGLE_HEAD.unpack_from(payload, at)
+    if kind != _TELEMETRY or count != 1 or flags & ~_ASSURANCE_BITS != _HASHED or tag not in (_REAL, _WHOLE):
+        return None
+    (value,) = (_F64 if tag == _REAL else _I64).unpack_from(payload, at + _SINGLE_HEAD.size)
+    return names[node], names[quantity], None if unit == _NO_UNIT else names[unit], value, measured_at_s, digest
+
+
+def speaker_of(payload: bytes, at: int, names: Sequence[str]) -> tuple[str, Assurance]:
+    """Who says it, and how that is known. Raises IndexError."""
+    return names[payload[at] | payload[at + 1] << 8], ASSURANCES[payload[at + 6] >> 2 & 3]
+
+
+def is_pending(payload: bytes, at: int) -> bool:
+    """Whether its time is one of a boot."""
+    return bool(payload[at + 7] & _HAS_PENDING)
 
 
 def _pending(pending: Pending) -> bytes:
@@ -171,52 +216,28 @@ def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
     return payload[at] | payload[at + 1] << 8, int.from_bytes(payload[at + 18 : at + 26], "little")
 
 
-def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
+def decode(payload: bytes, names: Sequence[str], at: int = 0) -> Report:
     """The report that `encode` made these bytes of. Raises ValueError, IndexError or struct.error for other bytes."""
     node_at, _, flags, kind, measured_at_s, count = _HEAD.unpack_from(payload, at)
-    at += _HEAD.size
     node = names[node_at]
-    epoch: int | None = None
-    seq: int | None = None
-    form = flags & _FORM
-    if form == _HASHED:
-        record_id = f"{node}/h/{payload[at : at + _HASH_BYTES].hex()}"
-        at += _HASH_BYTES
-    elif form == _NUMBERED:
-        epoch, seq = _NUMBERS.unpack_from(payload, at)
-        record_id = f"{node}/{epoch}/{seq}"
-        at += _NUMBERS.size
-    else:
-        record_id, at = _text(payload, at)
+    record_id, epoch, seq, at = _read_identity(payload, at + _HEAD.size, node, flags & _FORM)
+    pending, at = _read_pending(payload, at) if kind & _HAS_PENDING else (None, at)
     error_s: float | None = None
-    subject: str | None = None
-    pending: Pending | None = None
-    if kind & _HAS_PENDING:
-        boot, quality, not_before_s = _PENDING.unpack_from(payload, at)
-        pending = Pending(boot, QUALITIES[quality], None if math.isnan(not_before_s) else not_before_s)
-        at += _PENDING.size
     if flags & _HAS_ERROR:
         (error_s,) = _F64.unpack_from(payload, at)
-        at += 8
+        at += _F64.size
+    subject: str | None = None
     if flags & _HAS_SUBJECT:
         subject = names[_U16.unpack_from(payload, at)[0]]
-        at += 2
+        at += _U16.size
     if kind & _HAS_NUMBERS:
         epoch, seq = _NUMBERS.unpack_from(payload, at)
         at += _NUMBERS.size
-    if count == 1:
-        readings: tuple[Reading, ...] = (_read_reading(payload, at, names)[0],)
-    else:
-        listed = []
-        for _ in range(count):
-            reading, at = _read_reading(payload, at, names)
-            listed.append(reading)
-        readings = tuple(listed)
     return Report(
         node=node,
         record_id=record_id,
         measured_at_s=measured_at_s,
-        readings=readings,
+        readings=_read_readings(payload, at, names, count),
         epoch=epoch,
         seq=seq,
         time_quality=QUALITIES[flags & 3],
@@ -228,7 +249,35 @@ def decode(payload: bytes, names: list[str], at: int = 0) -> Report:
     )
 
 
-def _read_reading(payload: bytes, at: int, names: list[str]) -> tuple[Reading, int]:
+def _read_identity(payload: bytes, at: int, node: str, form: int) -> tuple[str, int | None, int | None, int]:
+    """The record id, its epoch and sequence if it is made of them, and the position behind."""
+    if form == _HASHED:
+        end = at + _HASH_BYTES
+        return record_id_of(node, payload[at:end]), None, None, end
+    if form == _NUMBERED:
+        epoch, seq = _NUMBERS.unpack_from(payload, at)
+        return f"{node}/{epoch}/{seq}", epoch, seq, at + _NUMBERS.size
+    text, at = _text(payload, at)
+    return text, None, None, at
+
+
+def _read_pending(payload: bytes, at: int) -> tuple[Pending, int]:
+    boot, quality, not_before_s = _PENDING.unpack_from(payload, at)
+    pending = Pending(boot, QUALITIES[quality], None if math.isnan(not_before_s) else not_before_s)
+    return pending, at + _PENDING.size
+
+
+def _read_readings(payload: bytes, at: int, names: Sequence[str], count: int) -> tuple[Reading, ...]:
+    if count == 1:
+        return (_read_reading(payload, at, names)[0],)
+    found = []
+    for _ in range(count):
+        reading, at = _read_reading(payload, at, names)
+        found.append(reading)
+    return tuple(found)
+
+
+def _read_reading(payload: bytes, at: int, names: Sequence[str]) -> tuple[Reading, int]:
     quantity, unit, tag = _READING.unpack_from(payload, at)
     value: Value
     if tag == _REAL:

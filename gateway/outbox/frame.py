@@ -26,7 +26,7 @@ from gateway.outbox.page import (
     build,
     join_entries,
 )
-from gateway.reading import Report, to_bytes
+from gateway.reading import Assurance, Report, Single, to_bytes
 
 _CHUNK_BYTES = ROOM - ENTRY_BYTES
 _MOST_SLOT = 255
@@ -91,6 +91,29 @@ class Frame:
         self.next[stream] += 1
         return size
 
+    def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> int:
+        """Add records in their shortest form. Returns their size in bytes."""
+        kind, stored_ms = RECORD | stream, self._stored_ms(now_s)
+        flags = body.flags_of_single(assurance)
+        page, names = self._page, self._page.names
+        size = 0
+        for single in singles:
+            count, names_size = len(names.places), names.size
+            payload = body.encode_single(single, names, stored_ms, flags)
+            length = ENTRY_BYTES + len(payload)
+            slot = page.counts[stream]
+            if page.used + names.size + length > ROOM or slot >= _MOST_SLOT:
+                _shorten(names, count, names_size)
+                self._close()
+                page, names, slot = self._page, self._page.names, 0
+                payload = body.encode_single(single, names, stored_ms, flags)
+            page.entries.append((kind, slot, payload))
+            page.used += length
+            page.counts[stream] = slot + 1
+            self.next[stream] += 1
+            size += length
+        return size
+
     def put_moved(self, report: Report, stream: int, ordinal: int, *, is_produced: bool, stored_at_s: float) -> None:
         """Add a copy of a record that has its ordinal already."""
         kind = MOVED | RECORD | stream | (PRODUCED if is_produced else 0)
@@ -119,9 +142,7 @@ class Frame:
         self._add(kind, payload)
 
     def _put(self, kind: int, report: Report, now_s: float, head: bytes) -> int:
-        if self.base_s is None:
-            self.base_s = now_s
-        stored_ms = round((now_s - self.base_s) * 1000)
+        stored_ms = self._stored_ms(now_s)
         names = self._page.names
         count, size = len(names.places), names.size
         payload = head + body.encode(report, names, stored_ms)
@@ -132,8 +153,14 @@ class Frame:
             if self._page.names.size > _MOST_NAMES:
                 self._page.names = body.Names()
                 kind |= AS_TEXT
-                payload = head + _TEXT_HEAD.pack(0, max(0, stored_ms)) + to_bytes(report)
+                payload = head + _TEXT_HEAD.pack(0, stored_ms) + to_bytes(report)
         return self._add(kind, payload)
+
+    def _stored_ms(self, now_s: float) -> int:
+        """From the first record's time on, which is the page's."""
+        if self.base_s is None:
+            self.base_s = now_s
+        return min(max(round((now_s - self.base_s) * 1000), 0), body.MOST_MS)
 
     def _fits(self, payload: bytes) -> bool:
         return self._page.used + self._page.names.size + ENTRY_BYTES + len(payload) <= ROOM

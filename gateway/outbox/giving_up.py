@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gateway import gaps
 from gateway.gaps import Gap
+from gateway.outbox.batch import Stored
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run
-from gateway.outbox.reader import Found
 from gateway.outbox.thinning import originals
 
 _FEW = 16
@@ -26,7 +26,7 @@ def waiting_for(ledger: Ledger, stream: int, ordinal: int) -> Platforms:
     return tuple(city for city in sorted(ledger.counts) if ordinal not in ledger.settled[city, stream])
 
 
-def told(ledger: Ledger, stream: int, runs: Sequence[Run], records: Sequence[Found], reason: str) -> list[Gap]:
+def told(ledger: Ledger, stream: int, runs: Sequence[Run], records: Sequence[Stored], reason: str) -> list[Gap]:
     """The gaps that these runs will leave, before they are given up.
 
     records  what could be read of them; of the rest only the number is known
@@ -60,7 +60,7 @@ def _of_numbered(numbered: dict[tuple[str, int, Platforms], list[int]], reason: 
 
 
 def _of_unread(
-    ledger: Ledger, stream: int, runs: Sequence[Run], records: Sequence[Found], reason: str
+    ledger: Ledger, stream: int, runs: Sequence[Run], records: Sequence[Stored], reason: str
 ) -> Iterable[Gap]:
     count = sum(end - first for first, end in runs) - len(records)
     if not count:

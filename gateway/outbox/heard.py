@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from array import array
+from collections.abc import Iterable
 
 _BITS = 18
+_SHIFT, _LAST = 64 - _BITS, (1 << _BITS) - 1
 _MOST = int((1 << _BITS) * 0.7)
 _TABLES = 3
 _U64 = (1 << 64) - 1
@@ -26,6 +28,18 @@ class _Table:
         self.slots = array("Q", bytes(8 << _BITS))
         self.count = 0
 
+    def insert(self, marks: Iterable[int], multiplier: int) -> None:
+        """Note these; there must be room for all."""
+        slots, count = self.slots, self.count
+        for mark in marks:
+            at = (mark * multiplier & _U64) >> _SHIFT
+            while (found := slots[at]) and found != mark:
+                at = (at + 1) & _LAST
+            if not found:
+                slots[at] = mark
+                count += 1
+        self.count = count
+
 
 class Heard:
     """Ids of committed records, and those of the commit in the making."""
@@ -38,25 +52,43 @@ class Heard:
 
     def mark_of(self, device: str, digest: int) -> int:
         """What stands for an id of `device`. `digest`: 64 bits of the id's hash."""
+        return (self.salt_of(device) ^ digest) or 1
+
+    def salt_of(self, device: str) -> int:
+        """What makes the same hash another mark for each device: a mark is this XOR 64 bits of a hash, never 0."""
         salt = self._salts.get(device)
         if salt is None:
             if len(self._salts) >= _SALTS:
                 self._salts.clear()
             salt = int.from_bytes(hashlib.blake2b(device.encode(), digest_size=8).digest(), "little")
             self._salts[device] = salt
-        return (salt ^ digest) or 1
+        return salt
 
     def __contains__(self, mark: int) -> bool:
         if mark in self._pending:
             return True
-        start = (mark * self._multiplier & _U64) >> (64 - _BITS)
+        start = (mark * self._multiplier & _U64) >> _SHIFT
         for table in self._tables:
             slots, at = table.slots, start
             while found := slots[at]:
                 if found == mark:
                     return True
-                at = (at + 1) & ((1 << _BITS) - 1)
+                at = (at + 1) & _LAST
         return False
+
+    def note(self, mark: int) -> bool:
+        """Whether an id is new; then it is noted, as of the commit in the making. (`in` and `add` in one call.)"""
+        if mark in self._pending:
+            return False
+        start = (mark * self._multiplier & _U64) >> _SHIFT
+        for table in self._tables:
+            slots, at = table.slots, start
+            while found := slots[at]:
+                if found == mark:
+                    return False
+                at = (at + 1) & _LAST
+        self._pending[mark] = None
+        return True
 
     def add(self, mark: int) -> None:
         """Note an id of the commit in the making."""
@@ -64,8 +96,12 @@ class Heard:
 
     def keep(self) -> None:
         """The commit holds."""
-        for mark in self._pending:
-            self.insert(mark)
+        left = list(self._pending)
+        while left:
+            table = self._newest()
+            room = _MOST - table.count
+            table.insert(left[:room], self._multiplier)
+            left = left[room:]
         self._pending.clear()
 
     def forget(self) -> None:
@@ -74,18 +110,13 @@ class Heard:
 
     def insert(self, mark: int) -> None:
         """Note an id that is on disk."""
-        newest = self._tables[-1]
-        if newest.count >= _MOST:
-            newest = _Table()
-            self._tables = [*self._tables[1 - _TABLES :], newest]
-        at = (mark * self._multiplier & _U64) >> (64 - _BITS)
-        slots = newest.slots
-        while slots[at]:
-            if slots[at] == mark:
-                return
-            at = (at + 1) & ((1 << _BITS) - 1)
-        slots[at] = mark
-        newest.count += 1
+        self._newest().insert([mark], self._multiplier)
+
+    def _newest(self) -> _Table:
+        """A table with room."""
+        if self._tables[-1].count >= _MOST:
+            self._tables = [*self._tables[1 - _TABLES :], _Table()]
+        return self._tables[-1]
 
 
 def id_mark(heard: Heard, device: str, record_id: str) -> int:

@@ -52,6 +52,7 @@ class Ledger:
         self.gone = [Ranges() for _ in STREAMS]  # nobody waits for these
         self.ends = [0] * len(STREAMS)  # one past the last record of each stream
         self.sizes = [0] * len(STREAMS)  # bytes of what is stored; by average when part of it goes
+        self.came_in = 0  # records from outside, since somebody began to count
 
     @property
     def cities(self) -> tuple[str, ...]:
@@ -63,6 +64,7 @@ class Ledger:
         """So many records more, of which so many are of the gateway's own making."""
         self.ends[stream] += count
         self.sizes[stream] += size
+        self.came_in += count - produced
         for counts in self.counts.values():
             counts["accepted"] += count - produced
             counts["produced"] += produced
@@ -167,13 +169,13 @@ class Ledger:
         made.counts = {city: dict(counts) for city, counts in self.counts.items()}
         made.settled = {place: ranges.copy() for place, ranges in self.settled.items()}
         made.gone = [ranges.copy() for ranges in self.gone]
-        made.ends, made.sizes = self.ends[:], self.sizes[:]
+        made.ends, made.sizes, made.came_in = self.ends[:], self.sizes[:], self.came_in
         return made
 
     def restore(self, kept: Ledger) -> None:
         """Be what `kept` is."""
         self.counts, self.settled, self.gone = kept.counts, kept.settled, kept.gone
-        self.ends, self.sizes = kept.ends, kept.sizes
+        self.ends, self.sizes, self.came_in = kept.ends, kept.sizes, kept.came_in
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -21,8 +21,8 @@ from gateway.outbox.entries import Transaction
 from gateway.outbox.lanes import Lanes
 from gateway.outbox.ledger import AuditRow, Ledger, Outcome
 from gateway.outbox.ranges import Run, runs_of
-from gateway.outbox.reader import Found, Reader
-from gateway.reading import STREAMS, Report, stream_of, to_bytes
+from gateway.outbox.reader import Reader
+from gateway.reading import STREAMS, Assurance, Report, Single, stream_of, to_bytes
 
 if TYPE_CHECKING:
     from gateway.store import Store
@@ -66,6 +66,10 @@ class Outbox:
         """Store one record. On disk, and counted, with the commit of `tx`."""
         tx.put(report, _STREAM_CODES[stream_of(report.kind)], is_produced=is_produced, now_s=now_s)
 
+    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance, *, now_s: float) -> None:
+        """The same for records of telemetry in their shortest form."""
+        tx.put_singles(singles, _STREAM_CODES["telemetry"], assurance, now_s=now_s)
+
     # Taking
 
     async def take(
@@ -103,22 +107,22 @@ class Outbox:
                 return None  # it waits for the time; what was damaged is given up by now
         return None
 
-    async def _fetch(self, stream: int, runs: list[Run], most: int, most_bytes: int | None) -> list[Found]:
+    async def _fetch(self, stream: int, runs: list[Run], most: int, most_bytes: int | None) -> list[Stored]:
         """Read; give up what cannot be read."""
         read = partial(self._reader.read, stream, runs, most=most, most_bytes=most_bytes)
         found, unreadable = await self._store.fetch(read)
         if unreadable:
             await self._store.write(lambda tx: self._give_up_unreadable(tx, stream, unreadable))
-        return await self._dated(found) if any(one.report.pending for one in found) else found
+        return await self._dated(found) if any(one.is_pending for one in found) else found
 
-    async def _dated(self, found: list[Found]) -> list[Found]:
+    async def _dated(self, found: list[Stored]) -> list[Stored]:
         """With their times in UTC, up to the first that waits for the time; that it waits is not for ever."""
         while True:
             reports = [one.report for one in found]
             dated = await self._store.read(partial(resolved_head, reports=reports))
             due = [] if dated else self._boot_table.due(reports)
             if not due:
-                return [old._replace(report=new) for old, new in zip(found, dated, strict=False)]
+                return [old.with_report(new) for old, new in zip(found, dated, strict=False)]
             await self._store.write(partial(self._boot_table.release, reports=due))
 
     def _give_up_unreadable(self, tx: Transaction, stream: int, runs: list[Run]) -> None:
@@ -206,7 +210,7 @@ class Outbox:
             if outcome == "refused":
                 self._quarantine(tx, batches, reason)
             merged = [ordinal for batch in batches for ordinal in batch.ordinals()]
-            tx.settle(city, stream, outcome, runs_of(set(merged)))
+            tx.settle(city, stream, outcome, runs_of(merged))
 
     def _quarantine(self, tx: Transaction, batches: Sequence[Batch], reason: str) -> None:
         for batch in batches:
@@ -249,12 +253,12 @@ class Outbox:
         self._news = asyncio.Event()
 
 
-def _as_batch(found: Sequence[Found], lanes: Lanes, stream: int, lane: Lane) -> Batch:
+def _as_batch(found: Sequence[Stored], lanes: Lanes, stream: int, lane: Lane) -> Batch:
     return Batch(
         city=lanes.city,
         stream=stream,
         lane=lane,
-        records=tuple(Stored(one.ordinal * len(STREAMS) + stream, one.report) for one in found),
+        records=tuple(found),
         size=sum(one.size for one in found),
         connection=lanes.connection,
     )

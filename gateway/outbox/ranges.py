@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 Run = tuple[int, int]  # first, end (one past the last)
 
@@ -82,12 +83,7 @@ class Ranges:
 
 def runs_of(numbers: Iterable[int]) -> list[Run]:
     """The runs that these numbers form."""
-    firsts: list[int] = []
-    ends: list[int] = []
-    for number in sorted(numbers):
-        if ends and ends[-1] == number:
-            ends[-1] = number + 1
-        elif not ends or number >= ends[-1]:
-            firsts.append(number)
-            ends.append(number + 1)
-    return list(zip(firsts, ends, strict=True))
+    ordered = sorted(set(numbers))
+    ends = [before + 1 for before, after in pairwise(ordered) if after - before > 1]
+    firsts = [after for before, after in pairwise(ordered) if after - before > 1]
+    return list(zip(ordered[:1] + firsts, [*ends, ordered[-1] + 1] if ordered else [], strict=True))

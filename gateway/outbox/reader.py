@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from gateway.outbox import body
+from gateway.outbox.batch import Stored
 from gateway.outbox.entries import Moved
 from gateway.outbox.leaf import Leaf
 from gateway.outbox.log import Log
 from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import Segment
-from gateway.reading import Report, from_bytes
+from gateway.reading import STREAMS, Report, from_bytes
 
 _PLACE = struct.Struct("<Qd")
 _TEXT_HEAD_BYTES = 6
+_STREAMS = len(STREAMS)
 _WHICH = RECORD | MOVED | 3
-
-
-class Found(NamedTuple):
-    """One record. `stored_at_s`: UTC."""
-
-    ordinal: int
-    stored_at_s: float
-    size: int
-    report: Report
-    is_produced: bool
 
 
 class Reader:
@@ -39,9 +30,9 @@ class Reader:
 
     def read(
         self, stream: int, runs: Sequence[Run], *, most: int, most_bytes: int | None = None
-    ) -> tuple[list[Found], list[Run]]:
+    ) -> tuple[list[Stored], list[Run]]:
         """The records of these runs in order, and the runs among them that cannot be read."""
-        found: list[Found] = []
+        found: list[Stored] = []
         unreadable: list[Run] = []
         size = 0
         for first, end in runs:
@@ -65,7 +56,7 @@ class Reader:
 
     def _from_page(
         self, stream: int, first: int, end: int, last: tuple[Segment, int] | None
-    ) -> tuple[list[Found], int, tuple[Segment, int] | None]:
+    ) -> tuple[list[Stored], int, tuple[Segment, int] | None]:
         """The records of [first, end) that are in the page of `first`, where the next page goes on, and this page.
 
         last  the page that ended just before `first`
@@ -85,7 +76,7 @@ class Reader:
             return records, records[-1].ordinal + 1 if records else first + 1, None
         return records, min(end, after), place if after <= end and not leaf.is_damaged else None
 
-    def _one_moved(self, stream: int, ordinal: int, place: tuple[int, int]) -> list[Found]:
+    def _one_moved(self, stream: int, ordinal: int, place: tuple[int, int]) -> list[Stored]:
         for segment in list(self._log.segments):
             if segment.number == place[0]:
                 leaf = self._log.page(segment, place[1])
@@ -101,27 +92,38 @@ def _note(runs: list[Run], first: int, end: int) -> None:
             runs.append((first, end))
 
 
-def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Found]:
+def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Stored]:
     base, base_s, names = leaf.header.firsts[stream], leaf.header.base_s, leaf.names
     wanted = RECORD | stream
     found = []
     for kind, slot, data, start, stop in leaf.entries:
         ordinal = base + slot
         if kind & _WHICH == wanted and first <= ordinal < end:
+            id_, size, is_produced = ordinal * _STREAMS + stream, ENTRY_BYTES + stop - start, kind & PRODUCED > 0
+            stored_at_s = base_s + body.stored_ms(data, start) / 1000
+            if not (leaf.is_damaged or kind & AS_TEXT):
+                found.append(Stored.on_page(id_, data, start, names, size, stored_at_s, is_produced))
+                continue
             report = read_report(kind, data, start, stop, names)
             if report is not None:
-                stored_at_s = base_s + body.stored_ms(data, start) / 1000
-                found.append(Found(ordinal, stored_at_s, ENTRY_BYTES + stop - start, report, kind & PRODUCED > 0))
+                found.append(Stored(id_, report, size=size, stored_at_s=stored_at_s, is_produced=is_produced))
     return found
 
 
-def _moved_record(leaf: Leaf, stream: int, ordinal: int) -> Iterator[Found]:
+def _moved_record(leaf: Leaf, stream: int, ordinal: int) -> Iterator[Stored]:
     for kind, _, data, start, stop in leaf.entries:
         if kind & MOVED and kind & 3 == stream:
             found, stored_at_s = _PLACE.unpack_from(data, start)
             report = read_report(kind, data, start + _PLACE.size, stop, leaf.names) if found == ordinal else None
             if report is not None:
-                yield Found(ordinal, stored_at_s, ENTRY_BYTES + stop - start, report, bool(kind & PRODUCED))
+                size = ENTRY_BYTES + stop - start
+                yield Stored(
+                    ordinal * _STREAMS + stream,
+                    report,
+                    size=size,
+                    stored_at_s=stored_at_s,
+                    is_produced=bool(kind & PRODUCED),
+                )
 
 
 def read_report(kind: int, data: bytes, start: int, stop: int, names: list[str]) -> Report | None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from gateway import checkpoint
 from gateway.database import read_only
 from gateway.outbox.batch import Backlog
-from gateway.outbox.entries import State, recall, replay
+from gateway.outbox.entries import State
 from gateway.outbox.files import Files
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.log import FOLDER, Log, Position
 from gateway.outbox.reader import Reader
+from gateway.outbox.replay import recall, replay
 from gateway.reading import STREAMS
 from gateway.store_errors import StoreError, StoreFailed, StoreNewer, translated
 from gateway.tables import FORMAT
@@ -28,13 +29,14 @@ _TRIES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """`db`: the tables. `damaged`: records that could not be found."""
+    """`db`: the tables. `damaged`: records that could not be found. `position`: of the last checkpoint in the log."""
 
     db: sqlite3.Connection
     log: Log
     state: State
     reader: Reader
     damaged: int
+    position: Position
 
     @property
     def ledger(self) -> Ledger:
@@ -100,4 +102,4 @@ def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
         raise LookupError("the log has moved on")
     recall(log, position, state, history=0)
     damaged = replay(log, position, db, state)
-    return View(db=db, log=log, state=state, reader=Reader(log, state.moved), damaged=damaged)
+    return View(db=db, log=log, state=state, reader=Reader(log, state.moved), damaged=damaged, position=position)

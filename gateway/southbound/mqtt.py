@@ -16,7 +16,7 @@ from types import TracebackType
 
 from gateway.clock import ClockTrust
 from gateway.endpoint import Endpoint
-from gateway.intake import Intake, Message, Verdict
+from gateway.intake import Intake
 from gateway.mqtt import codes
 from gateway.mqtt.access import AccessList, Peer
 from gateway.mqtt.client import ClientOptions
@@ -24,174 +24,19 @@ from gateway.mqtt.device import ListenerLimits, Origin, assigned_client_id, is_l
 from gateway.mqtt.errors import SessionError
 from gateway.mqtt.link import Link
 from gateway.mqtt.listener import Listener
-from gateway.mqtt.packet import Connect, Publish
+from gateway.mqtt.packet import Connect, Publish, Publishes
 from gateway.mqtt.session import Session
-from gateway.southbound.rhythm import Rhythm
-from gateway.trust import REFUSALS, CertificateDevices
-from gateway.uplinks import Uplink
+from gateway.southbound.ingest import Ingest
+from gateway.trust import CertificateDevices
 from gateway.validity import DateError, require_dates
 
 log = logging.getLogger(__name__)
 
 FRAME_FILTER = "n/+/up"
 SENML_FILTER = "up/+/senml"
-_FRAME_TOPIC = re.compile(r"n/[0-9a-f]{4}/up")
-_SENML_TOPIC = re.compile(r"up/([^/]{1,128})/senml")
 _ACTION_TOPIC = re.compile(r"act/[A-Za-z0-9._-]{1,64}")
 _NODE_CLIENT_ID = re.compile(r"n-([0-9a-f]{4})-[0-9a-f]{8}")
-_LONGEST_FRAME = 255
 _PASSWORD_CHECKS = 4  # at one time: each takes a thread, 16 MiB and some 40 ms
-_BUCKETS_KEPT = 4_096
-
-# Refusals that are about who is speaking; every other is about what was said.
-_NOT_AUTHORISED = frozenset(
-    (
-        "unknown_node",
-        "no_session",
-        "bad_tag",
-        "replayed",
-        "stale_epoch",
-        "senml_device_name",
-        "senml_claims_node",
-        "senml_claims_other",
-        "senml_too_many_devices",
-        "senml_retained",
-        *REFUSALS,
-        *(f"senml_{reason}" for reason in REFUSALS),
-    )
-)
-
-_AT_ONCE_S = 0.005  # for who waits: long enough for what is in the same socket buffer
-
-
-class Ingest:
-    """One message in, one reason code out. What listener and broker subscription share.
-
-    count       called with the name of each counter that moves
-    downlink    sends a node's answer: topic, payload
-    """
-
-    def __init__(
-        self,
-        intake: Intake,
-        *,
-        count: Callable[[str], None],
-        downlink: Callable[[str, bytes], object],
-        max_frames_per_s: float,
-        now_s: Callable[[], float],
-    ) -> None:
-        self._intake = intake
-        self._count = count
-        self._downlink = downlink
-        self._rate = FrameRate(max_frames_per_s)
-        self._now_s = now_s
-        self._rhythm = Rhythm()
-        self._together: list[tuple[Message, asyncio.Future[int | None]]] = []
-        self._is_awaited = False  # one of these does nothing until it is answered
-        self._submitting: set[asyncio.Task[None]] = set()
-
-    def take(self, packet: Publish, peer: Peer) -> Awaitable[int | None]:
-        """Hand one message to the intake; its PUBACK's code once it is stored, None if the sender must keep it."""
-        senml = _SENML_TOPIC.fullmatch(packet.topic)
-        if senml is None:
-            return self._take_other(packet, peer)
-        done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        if not peer.is_private:
-            done.set_result(self._refuse("mqtt_refused_plaintext", codes.NOT_AUTHORISED))
-        elif not peer.may_speak_for(senml[1]):
-            done.set_result(self._refuse("mqtt_refused_device", codes.NOT_AUTHORISED))
-        else:
-            if not self._together:  # all that arrived in this turn of the loop is submitted as one
-                done.get_loop().call_soon(self._submit_together)
-            self._together.append((self._as_message(packet, peer, senml[1]), done))
-            self._is_awaited |= self._rhythm.is_waiting(senml[1])
-        return done
-
-    async def _take_other(self, packet: Publish, peer: Peer) -> int | None:
-        if _FRAME_TOPIC.fullmatch(packet.topic):
-            return await self._take_frame(packet, peer)
-        return self._refuse("mqtt_refused_topic", codes.NOT_AUTHORISED)
-
-    def _submit_together(self) -> None:
-        together, self._together = self._together, []
-        within_s, self._is_awaited = (_AT_ONCE_S if self._is_awaited else None), False
-        task = asyncio.get_running_loop().create_task(self._submit(together, within_s), name="southbound.mqtt.submit")
-        self._submitting.add(task)
-        task.add_done_callback(self._submitting.discard)
-
-    async def _submit(
-        self, together: list[tuple[Message, "asyncio.Future[int | None]"]], within_s: float | None
-    ) -> None:
-        """Every message gets its answer here, also when the intake fails: the connection tells its owner."""
-        try:
-            verdicts = await self._intake.submit_batch([message for message, _ in together], within_s=within_s)
-        except BaseException as error:
-            for _, done in together:
-                if not done.done():
-                    done.set_exception(error) if isinstance(error, Exception) else done.cancel()
-            if not isinstance(error, Exception):
-                raise
-            return
-        for (message, done), verdict in zip(together, verdicts, strict=True):
-            self._rhythm.answered(message.device)
-            if not done.done():
-                done.set_result(_code_of(verdict))
-
-    async def _take_frame(self, packet: Publish, peer: Peer) -> int | None:
-        if packet.retain:
-            return self._refuse("mqtt_retained_ignored", codes.NOT_AUTHORISED)
-        if not 0 < len(packet.payload) <= _LONGEST_FRAME:
-            return self._refuse("mqtt_refused_frame_size", codes.PAYLOAD_FORMAT_INVALID)
-        if not self._rate.admits(peer.client_id):
-            return self._refuse("mqtt_rate_limited", codes.QUOTA_EXCEEDED)
-        verdict = await self._intake.submit(Uplink(frame=packet.payload, bearer="mqtt", received_at_s=self._now_s()))
-        if verdict.downlink is not None and verdict.address is not None:
-            self._downlink(f"n/{verdict.address:04x}/down", verdict.downlink)
-        return _code_of(verdict)
-
-    def _as_message(self, packet: Publish, peer: Peer, device: str) -> Message:
-        told = packet.properties or {}
-        record_ids = [value for name, value in told.get("user_properties", ()) if name == "record-id"]
-        return Message(
-            device=device,
-            payload=packet.payload,
-            content_type=told.get("content_type"),
-            record_id=record_ids[0] if record_ids else None,
-            received_at_s=self._now_s(),
-            assurance=peer.assurance,
-            retained=packet.retain,
-            repeated=packet.dup,
-        )
-
-    def _refuse(self, counter: str, code: int) -> int:
-        self._count(counter)
-        return code
-
-
-def _code_of(verdict: Verdict) -> int | None:
-    if verdict.retry:
-        return None
-    if verdict.accepted:
-        return codes.SUCCESS
-    return codes.NOT_AUTHORISED if verdict.reason in _NOT_AUTHORISED else codes.PAYLOAD_FORMAT_INVALID
-
-
-class FrameRate:
-    """How many sealed frames a sender may send: a bucket per client id, filled again by `per_s` frames a second."""
-
-    def __init__(self, per_s: float, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._per_s = per_s
-        self._clock_s = clock_s
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def admits(self, client_id: str) -> bool:
-        now_s = self._clock_s()
-        left, at_s = self._buckets.get(client_id, (self._per_s, now_s))
-        left = min(self._per_s, left + (now_s - at_s) * self._per_s)
-        if client_id not in self._buckets and len(self._buckets) >= _BUCKETS_KEPT:
-            self._buckets.clear()
-        self._buckets[client_id] = (left - 1 if left >= 1 else left, now_s)
-        return left >= 1
 
 
 class IngestListener:
@@ -225,7 +70,15 @@ class IngestListener:
         self._access = access or AccessList.anonymous()
         self._allow_plaintext = allow_plaintext
         self._password_checks = asyncio.Semaphore(_PASSWORD_CHECKS)
-        self._listener = Listener(endpoint, on_publish=self.take, policy=self, count=count, limits=limits, tls=tls)
+        self._listener = Listener(
+            endpoint,
+            on_publish=self.take,
+            on_burst=self.take_burst,
+            policy=self,
+            count=count,
+            limits=limits,
+            tls=tls,
+        )
         self._ingest = Ingest(
             intake,
             count=count,
@@ -305,6 +158,10 @@ class IngestListener:
         """One message of an admitted peer; the code for its PUBACK, None to leave it with the peer."""
         return self._ingest.take(packet, peer)
 
+    def take_burst(self, burst: Publishes, peer: Peer) -> "asyncio.Future[list[int | None]]":
+        """The same of messages that came together."""
+        return self._ingest.take_burst(burst, peer)
+
 
 class BrokerSubscription:
     """We subscribe at an external broker. What it acknowledged and has not handed to us is the broker's, not ours.
@@ -328,7 +185,7 @@ class BrokerSubscription:
         self._peer = Peer(options.client_id)
         self._session: Session | None = None
         self.hears = asyncio.Event()  # set while subscribed
-        self._link = Link(options, name="southbound broker", on_message=self._on_message)
+        self._link = Link(options, name="southbound broker", on_message=self._on_message, on_burst=self._on_burst)
         self._ingest = Ingest(
             intake, count=count, downlink=self._send_downlink, max_frames_per_s=max_frames_per_s, now_s=now_s
         )
@@ -367,6 +224,9 @@ class BrokerSubscription:
 
     def _on_message(self, packet: Publish) -> Awaitable[int | None]:
         return self._ingest.take(packet, self._peer)
+
+    def _on_burst(self, burst: Publishes) -> "asyncio.Future[list[int | None]]":
+        return self._ingest.take_burst(burst, self._peer)
 
     def _send_downlink(self, topic: str, payload: bytes) -> None:
         if self._session is None:

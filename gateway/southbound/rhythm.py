@@ -8,7 +8,8 @@ messages come right after our answers, again and again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 _PROMPT_S = 0.1  # after an answer; by chance, a device that speaks once a second does that one time in ten
 _IN_A_ROW = 2
@@ -31,6 +32,26 @@ class Rhythm:
         prompt = prompt + 1 if self._clock_s() - answered_s <= _PROMPT_S else 0
         self._answered[device] = (float("-inf"), prompt)
         return prompt >= _IN_A_ROW
+
+    def is_any_waiting(self, devices: Sequence[str]) -> bool:
+        """The same of messages that came together, where no device has more than one that waits for nothing."""
+        first = devices[0]
+        if len(devices) == 1:
+            return self.is_waiting(first)
+        if devices.count(first) == len(devices):  # over its own connection
+            self._is_talking(first)
+            return False
+        counts = Counter(devices)
+        for device, count in counts.items():
+            if count > 1:
+                self._is_talking(device)
+        waiting = [self.is_waiting(device) for device, count in counts.items() if count == 1]
+        return any(waiting)
+
+    def _is_talking(self, device: str) -> None:
+        """It says more than one thing at a time."""
+        if device in self._answered:
+            self._answered[device] = (float("-inf"), 0)
 
     def answered(self, device: str) -> None:
         """Its message was answered."""

@@ -20,9 +20,10 @@ from gateway import floors
 from gateway.core import Core
 from gateway.database import write_durably
 from gateway.errors import GatewayError
-from gateway.intake import Message
+from gateway.intake import Burst, Message
 from gateway.outbox import Batch, Lane, Outcome
 from gateway.reading import STREAMS, Reading, Report
+from gateway.store import StoreError
 from tests.faults.power import Power
 from tests.faults.power_disk import PowerDisk
 from tests.faults.power_sqlite import PowerSqlite
@@ -208,24 +209,23 @@ class World:
         """One message, or many that come together."""
         many = self._unanswered.setdefault(device, self.chance.choice((1, 1, 2, 40, 150)) if device == 0 else 1)
         values = range(self._next[device], self._next[device] + many)
-        messages = [
-            Message(
-                device=f"m{device}",
-                payload=json.dumps([{"n": "count", "v": value, "t": NOW_S + value * _STEP_S}]).encode(),
-                content_type=None,
-                received_at_s=self.time.now_s,
-                record_id=str(value) if device == 1 else None,
-            )
-            for value in values
-        ]
-        verdicts = await core.intake.submit_batch(messages)
-        for value, verdict in zip(values, verdicts, strict=True):
-            if not verdict.accepted:
-                assert verdict.retry, verdict.reason
-                return  # the very same comes again: a store need not know for ever what it was sent
+        payloads = [json.dumps([{"n": "count", "v": value, "t": NOW_S + value * _STEP_S}]).encode() for value in values]
+        try:
+            (refused,) = await core.intake.submit_bursts([self._burst(device, payloads, values)])
+        except StoreError:
+            return  # the very same comes again: a store need not know for ever what it was sent
+        for value, reason in zip(values, refused, strict=True):
+            assert reason is None, reason
             self._next[device] = value + 1
             self._acknowledge(f"m{device}", ("count", value))
         del self._unanswered[device]
+
+    def _burst(self, device: int, payloads: list[bytes], values: range) -> Burst | Message:
+        name, at_s = f"m{device}", self.time.now_s
+        if device != 1:
+            return Burst(devices=[name] * len(payloads), payloads=payloads, received_at_s=at_s)
+        (payload,), (value,) = payloads, values
+        return Message(device=name, payload=payload, content_type=None, received_at_s=at_s, record_id=str(value))
 
     async def _report(self, core: Core) -> None:
         """One sealed frame with one to three reports, an alarm now and then; what is not acknowledged comes again."""

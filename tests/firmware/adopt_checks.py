@@ -71,6 +71,7 @@ def check_a_cut_anywhere_leaves_the_node_as_it_was_or_joining():
                 assert settings.key == _NEW
                 assert settings.epoch >= epoch
         assert count > 1
+        supply.restore()
         assert load(nvs).epoch >= epoch
         assert load(nvs).key == _NEW
 

@@ -49,7 +49,7 @@ def run(path):
     clock, parts = Clock(), Parts()
     Flash(Supply()).mount()
     parts.settings = settings_of(enrolled())
-    parts.pace = parts.output = None
+    parts.output = None
     journal, _ = open_journal("/node/journal", b"ownerown")
     parts.archive = Archive(parts.settings, journal, cap=400)
     close_what_disagrees(parts.settings, journal)
@@ -57,6 +57,7 @@ def run(path):
     begin_boot(parts.settings, journal, parts.state)
     parts.uptime = Uptime(clock, phase_ms=0)
     parts.config = config = parse(case["config"])
+    parts.sample_s, parts.report_s = config.sample_s, config.report_s
     parts.sampler = Sampler(case["series"], parts.uptime)
     from firmware.alarm import Alarms
 
@@ -78,6 +79,6 @@ async def _live(node, parts, clock, seconds):
     while parts.uptime.seconds() < seconds:
         if not parts.uptime.ms_until(state.sample_at_s):
             await node.sample_once()
-        if node._hurry or not parts.uptime.ms_until(state.report_at_s):
+        if node.is_hurried or not parts.uptime.ms_until(state.report_at_s):
             await node.report_once()
         clock.pass_s(max(min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds(), 0))

@@ -22,7 +22,9 @@ from firmware.uptime import Uptime
 from tests.firmware.bench import Clock, Flash, Supply, enrolled, seals, settings_of
 from tests.firmware.judge import ROOT, Judge
 
-Config = namedtuple("Config", ("sample_s", "report_s", "retry_s", "retry_max_s", "sleep", "rules"))
+FIELDS = ("sample_s", "report_s", "retry_s", "retry_max_s", "sleep", "rules", "rekey_frames", "rekey_days")
+FIELDS += ("output_safe", "output_longest_s")
+Config = namedtuple("Config", FIELDS)
 
 
 class Sensor:
@@ -50,6 +52,7 @@ class ForgetfulJudge(Judge):
                 del self.reports[number]
         self.bodies.clear()
         self.nonces.clear()
+        self.frames.clear()
 
 
 class Bearer:
@@ -98,14 +101,15 @@ def make_parts(clock):
     Flash(Supply()).mount()
     parts.nvs = enrolled()
     parts.settings = settings_of(parts.nvs)
-    parts.pace = parts.output = None
+    parts.output = None
+    parts.sample_s, parts.report_s = 10, 30
     journal, _ = open_journal("/node/journal", b"ownerown")
     parts.archive = Archive(parts.settings, journal, cap=400)
     close_what_disagrees(parts.settings, journal)
     parts.state = RtcState(lambda data=b"": data)
     begin_boot(parts.settings, journal, parts.state)
     parts.uptime = Uptime(clock, phase_ms=0)
-    parts.config = Config(10, 30, 5, 300, "idle", None)
+    parts.config = Config(10, 30, 5, 300, "idle", None, 65_536, 30, None, 3600)
     parts.sampler = Sampler({"bme280": Sensor()}, parts.uptime)
     parts.alarms, parts.rules = Alarms([]), None
     parts.bearer = Bearer()

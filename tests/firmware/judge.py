@@ -38,11 +38,13 @@ class Judge:
         self.lost = {}  # (epoch, seq) -> reason
         self.endings = {}  # epoch -> (end, is_known)
         self.nonces = set()
+        self.frames = []  # the same in the order of arrival
         self.bodies = []  # resolved, newest last
         self.session = None  # epoch, highest counter
         self.highest = {}  # epoch -> highest sequence
         self.down_counter = 0
         self.repeats = 0
+        self.utc_s = None  # goes with the answer to a FULL frame
         self.order = None  # goes with the next answer (drivers.link.order.pack_order)
 
     def take(self, frame):
@@ -51,6 +53,7 @@ class Judge:
         epoch, counter = self._numbers(parsed)
         assert (self.root, epoch, counter) not in self.nonces, f"counter {counter} of epoch {epoch} used twice"
         self.nonces.add((self.root, epoch, counter))
+        self.frames.append((self.root, epoch, counter))
         key, iv = derive(self.root, epoch, UP)
         plain = Ccm(aes(key)).open(
             nonce(iv, counter), frames.aad_uplink(parsed.head, epoch, counter), frame[parsed.header_len :]
@@ -102,6 +105,7 @@ class Judge:
             acks.bitmap(base, stored),
             wide=parsed.is_full,
             epoch=None if of_epoch == epoch else of_epoch,
+            utc_s=self.utc_s if parsed.is_full else None,
         )
         if self.order is None:
             return self.seal_down(epoch, counter, plain, full=parsed.is_full)

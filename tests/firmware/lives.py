@@ -5,6 +5,7 @@
 
 import os
 import random
+from collections import namedtuple
 
 from firmware.archive import Archive
 from firmware.enrol import enrol
@@ -13,6 +14,7 @@ from firmware.journal_scan import open_journal
 from firmware.recovery import begin_boot, close_what_disagrees
 from firmware.report import Reporter
 from firmware.rtc import RtcState
+from firmware.turn import turn
 from firmware.uptime import Uptime
 from tests.firmware.bench import Clock, Flash, PowerCut, Supply, enrolled, seals, settings_of
 from tests.firmware.judge import ADDRESS, NODE_ID, ROOT, Judge
@@ -41,7 +43,9 @@ class Life:
         self.clock = Clock()
         self.issued = {}  # (epoch, seq) -> content, of every add() that returned
         self.images = []
-        self.boots = 0
+        self.boots = self.turns = 0
+        self.parts, self.report_s, self.bearer = self, 300, None  # what turn wants of a node
+        self.config = namedtuple("Config", ("rekey_frames", "rekey_days"))(0, 30)
         self.enrolments = 1
         self.enrolled_epoch = 1
 
@@ -54,7 +58,7 @@ class Life:
         self.journal, _ = open_journal("/node/journal", b"ownerowe", segment_records=max(self.cap // 8, 4))
         self.archive = Archive(self.settings, self.journal, cap=self.cap)
         close_what_disagrees(self.settings, self.journal)
-        state = RtcState(Memory())
+        self.state = state = RtcState(Memory())
         begin_boot(self.settings, self.journal, state)
         self.uptime = Uptime(self.clock)
         self.reporter = Reporter(
@@ -91,6 +95,13 @@ class Life:
                 assert self.reporter.take_downlink(ack), self.reporter.counters
         return True
 
+    def turn(self):
+        """New frame keys, whatever waits."""
+        self.supply.require()
+        self.state.began_s = 0 if self.rng.randrange(2) else 1_790_000_000
+        turn(self)
+        self.turns += 1
+
     def drain(self):
         """Without loss, everything goes out in a bounded number of frames."""
         for _ in range(400):
@@ -119,8 +130,8 @@ class Life:
         seen = max([epoch for epoch, _ in self.judge.reports] + [self.judge.session[0] if self.judge.session else 0])
         self.judge.root = bytes([self.enrolments]) * 32
         self.judge.session = None
-        self.enrolled_epoch = seen + 1
-        enrol(self.nvs, key=self.judge.root, address=ADDRESS, node_id=NODE_ID, epoch=seen + 1)
+        self.enrolled_epoch = seen + 16  # the node opens epochs itself: one that nobody heard of must not be met again
+        enrol(self.nvs, key=self.judge.root, address=ADDRESS, node_id=NODE_ID, epoch=self.enrolled_epoch)
 
     def check(self):
         """After all has been drained: each number issued is at the gateway with its content, or declared lost."""
@@ -151,7 +162,19 @@ def live(seed, harm, *, deaths=6, loss=30):
     life.measure()
     life.drain()
     life.check()
-    print("seed", seed, harm, "boots", life.boots, "epoch", life.settings.epoch, "issued", len(life.issued))
+    print(
+        "seed",
+        seed,
+        harm,
+        "boots",
+        life.boots,
+        "epoch",
+        life.settings.epoch,
+        "issued",
+        len(life.issued),
+        "turns",
+        life.turns,
+    )
 
 
 def _until_cut(life):
@@ -162,6 +185,8 @@ def _until_cut(life):
             life.measure()
             if life.rng.randrange(3) == 0:
                 life.report(loss=life.loss)
+            if life.rng.randrange(12) == 0:
+                life.turn()
             if life.rng.randrange(25) == 0:
                 life.images.append(bytes(life.flash.data))
                 del life.images[:-3]

@@ -1,6 +1,7 @@
 """What a node makes of orders: each is done once, whatever is repeated, cut or reset. Run by test_rules."""
 
 import asyncio
+import gc
 import sys
 
 
@@ -30,15 +31,15 @@ from drivers.link.frame import COMMAND  # noqa: E402
 from drivers.link.order import output_arguments, pace_arguments, pack_command, pack_order  # noqa: E402
 from drivers.link.schema import OUTCOME  # noqa: E402
 from firmware.archive import Archive  # noqa: E402
+from firmware.hardware import open_output  # noqa: E402
 from firmware.journal_scan import open_journal  # noqa: E402
 from firmware.node import Node  # noqa: E402
-from firmware.output import Output  # noqa: E402
 from firmware.recovery import begin_boot, close_what_disagrees  # noqa: E402
 from firmware.report import Reporter  # noqa: E402
 from firmware.rtc import RtcState  # noqa: E402
 from firmware.uptime import Uptime  # noqa: E402
 from tests.firmware.bench import Clock, Flash, PowerCut, Supply, enrolled, seals, settings_of  # noqa: E402
-from tests.firmware.cycles import make_parts  # noqa: E402
+from tests.firmware.cycles import Config, make_parts  # noqa: E402
 from tests.firmware.judge import ROOT, Judge  # noqa: E402
 
 PACE = pack_order(9, 0xBEEF, orders.PACE, pace_arguments(20, 60))
@@ -67,7 +68,9 @@ class Street:
         parts.state = RtcState(lambda data=b"": data)
         begin_boot(parts.settings, journal, parts.state)
         parts.uptime = Uptime(self.clock, phase_ms=0)
-        parts.pace = parts.nvs.entries.get("pace")
+        pace = parts.nvs.entries.get("pace", bytes(8))  # as start does
+        parts.sample_s = int.from_bytes(pace[:4], "big") or parts.config.sample_s
+        parts.report_s = int.from_bytes(pace[4:], "big") or parts.config.report_s
         self.made = []
         parts.sampler.measure = self.measure
         parts.reporter = Reporter(
@@ -82,9 +85,27 @@ class Street:
 
     def sample_and_report(self, order=None):
         self.clock.pass_s(10)
+        if self.clock.now_us % 256 == 0:
+            gc.collect()  # it closes files, and a heap as large as this one is seldom full
         self.judge.order = order
         asyncio.run(self.node.sample_once())
         asyncio.run(self.node.report_once())
+
+    def watch(self, at_s):
+        """The node's watch comes round once at this uptime."""
+        self.clock.pass_s(at_s - self.parts.uptime.seconds())
+        node = Node(self.parts, self, self)
+        try:
+            asyncio.run(node._watch_for_ever())
+        except PowerCut:
+            pass
+
+    def feed(self):
+        """The watchdog's part."""
+
+    async def sleep_ms(self, duration_ms):
+        """The clock's part, of a watch that comes round once."""
+        raise PowerCut
 
     def obey(self, order):
         """Send it with the next answer; what the node then reports of it: (number, tag, outcome, detail)."""
@@ -107,11 +128,11 @@ class Street:
 def an_order_is_done_once_and_reported_first():
     street = Street()
     street.sample_and_report(PACE)
-    assert (street.node.sample_s, street.node.report_s) == (20, 60)
+    assert (street.parts.sample_s, street.parts.report_s) == (20, 60)
     for _ in range(3):
         street.clock.pass_s(10)
         asyncio.run(street.node.sample_once())
-    assert street.node._hurry
+    assert street.node.is_hurried
     asyncio.run(street.node.report_once())
     assert [report.schema for report in street.judge.bodies[-1].reports] == [OUTCOME]  # before older reports
     assert street.outcomes() == [(9, 0xBEEF, orders.DONE, 0)]
@@ -180,32 +201,39 @@ def what_is_no_order_is_counted_and_its_ack_still_counts():
 
 
 def an_output_is_on_for_the_time_stated_and_then_safe():
-    street = Street()
-    street.parts.output = output = Output(6, on_level=1, safe=0, longest_s=600)
-    assert street.obey(pack_order(1, 1, orders.OUTPUT, output_arguments(0, 601, 1)))[2] == orders.REFUSED
-    assert street.obey(pack_order(2, 1, orders.OUTPUT, output_arguments(1, 60, 1)))[2] == orders.REFUSED
-    assert output._pin.value() == 0
-    start_s = street.parts.uptime.seconds()
-    assert street.obey(pack_order(3, 1, orders.OUTPUT, output_arguments(0, 60, 1)))[2] == orders.DONE
-    end_s = output._until_s
-    assert start_s + 60 <= end_s <= start_s + 80
-    output.check(end_s - 1)
-    assert output._pin.value() == 1
-    output.check(end_s)
-    assert output._pin.value() == 0
-    street.obey(pack_order(4, 1, orders.OUTPUT, output_arguments(0, 60, 1)))
-    street.obey(pack_order(5, 1, orders.OUTPUT, output_arguments(0, 0, 0)))
-    assert (output._pin.value(), output._until_s) == (0, None)
+    for on_level, safe in ((1, 0), (0, 0), (1, 1), (0, 1)):
+        street = Street()
+        street.parts.config = Config(10, 30, 5, 300, "idle", None, 65_536, 30, safe, 600)
+        street.parts.output = output = open_output({"output": {"pin": 6, "on_level": on_level}}, street.parts.config)
+        pin, other = output[0], 1 - safe
+        safe_level, other_level = (on_level, 1 - on_level) if safe else (1 - on_level, on_level)
+        assert street.obey(pack_order(1, 1, orders.OUTPUT, output_arguments(0, 601, other)))[2] == orders.REFUSED
+        assert street.obey(pack_order(2, 1, orders.OUTPUT, output_arguments(1, 60, other)))[2] == orders.REFUSED
+        assert pin.value() == safe_level
+        start_s = street.parts.uptime.seconds()
+        assert street.obey(pack_order(3, 1, orders.OUTPUT, output_arguments(0, 60, other)))[2] == orders.DONE
+        assert start_s + 60 <= output[2] <= start_s + 80
+        street.watch(output[2] - 1)
+        assert pin.value() == other_level
+        street.watch(output[2])
+        assert (pin.value(), output[2]) == (safe_level, None)
+        street.obey(pack_order(4, 1, orders.OUTPUT, output_arguments(0, 60, other)))
+        assert pin.value() == other_level
+        street.obey(pack_order(5, 1, orders.OUTPUT, output_arguments(0, 60, safe)))
+        assert pin.value() == safe_level
+        street.obey(pack_order(6, 1, orders.OUTPUT, output_arguments(0, 60, other)))
+        street.obey(pack_order(7, 1, orders.OUTPUT, output_arguments(0, 0, 0)))
+        assert (pin.value(), output[2]) == (safe_level, None)
 
 
 def an_interval_stays_after_a_reset_until_it_is_as_configured_again():
     street = Street()
     street.obey(PACE)
     street.boot()
-    assert (street.node.sample_s, street.node.report_s) == (20, 60)
+    assert (street.parts.sample_s, street.parts.report_s) == (20, 60)
     street.obey(pack_order(10, 1, orders.PACE, pace_arguments(0, 0)))
     street.boot()
-    assert (street.node.sample_s, street.node.report_s) == (10, 30)
+    assert (street.parts.sample_s, street.parts.report_s) == (10, 30)
 
 
 def a_restart_is_on_record_before_it_happens():
@@ -283,7 +311,7 @@ def play_back(count):
         verified = 0
         for _ in range(256):
             reporter.next_frame()
-            low = reporter._sent[-1].counter & 0xFF
+            low = reporter.sent[-1].counter & 0xFF
             for frame in recorded:
                 assert not reporter.take_downlink(frame)
                 verified += frame[3] == low

@@ -1,11 +1,15 @@
 """The start: a new boot or the rest of one that slept, and RTC memory that may hold anything. Run by test_rules."""
 
+from firmware.archive import Archive, advance
+from firmware.enrol import enrol
 from firmware.journal import Entry
 from firmware.journal_scan import open_journal
+from firmware.leaving import leave, take_up
 from firmware.recovery import begin_boot, close_what_disagrees, load_state, resume
 from firmware.rtc import RtcState
 from firmware.settings import COUNTER_BLOCK
 from tests.firmware.bench import Flash, Supply, enrolled, settings_of
+from tests.firmware.judge import ADDRESS, NODE_ID
 
 
 class Memory:
@@ -192,3 +196,65 @@ def closing_an_epoch_cut_at_any_write_is_finished_at_the_next_start():
         settings = settings_of(nvs)
         close_what_disagrees(settings, opened())
         assert (settings.epoch, settings.next_seq, settings.untold()) == (2, 0, [(1, 5, False)]), cut_at
+
+
+class Left:
+    """The parts that a boot leaves behind which looks for another gateway."""
+
+    def __init__(self, settings, journal):
+        self.settings = settings
+        self.archive = Archive(settings, journal, cap=100)
+
+
+def left(*, acked, moves_to=2):
+    """Sequences 0 to 19 of epoch 1 in segments of 8, so many acknowledged; the node left, joined, is in a new epoch."""
+    nvs, journal = enrolled(), opened([(1, seq, 1) for seq in range(20)])
+    settings = settings_of(nvs)
+    settings.write_u32("seq", 20)
+    settings.next_seq = 20
+    advance(journal.run(1), acked)
+    leave(Left(settings, journal))
+    if moves_to > 1:
+        enrol(nvs, key=b"\x07" * 32, address=ADDRESS, node_id=NODE_ID, epoch=moves_to)
+    again, _ = open_journal("/node/journal", b"ownerown", segment_records=8)
+    assert again.run(1).base == 0  # flash does not say what was acknowledged
+    return nvs, again
+
+
+def unsent(nvs, journal):
+    settings = settings_of(nvs)
+    close_what_disagrees(settings, journal)
+    take_up(nvs, settings, journal)
+    archive = Archive(settings, journal, cap=100)
+    run = archive.next_run()
+    return archive, [entry.seq for entry in archive.unsent(run)] if run else []
+
+
+def check_what_one_gateway_has_is_not_sent_to_another():
+    nvs, journal = left(acked=17)
+    assert unsent(nvs, journal)[1] == [17, 18, 19]
+
+
+def check_an_epoch_that_was_acknowledged_whole_is_drained_after_a_move():
+    nvs, journal = left(acked=20)
+    archive, seqs = unsent(nvs, journal)
+    assert seqs == []
+    assert [epoch for epoch, _, _ in archive.endings(3)] == [1]
+
+
+def check_a_node_that_found_no_other_gateway_sends_what_was_not_acknowledged():
+    nvs, journal = left(acked=17, moves_to=1)
+    assert unsent(nvs, journal)[1] == [17, 18, 19]
+
+
+def check_what_was_acknowledged_to_another_identity_means_nothing():
+    nvs, journal = left(acked=17)
+    settings = settings_of(nvs)
+    settings.write("set_blob", "id", b"urn:dev:os:32473-another")
+    assert unsent(nvs, journal)[1][0] == 0
+
+
+def check_an_older_flash_image_is_sent_as_a_whole():
+    nvs, _ = left(acked=17)
+    journal = opened([(1, seq, 1) for seq in range(5)])
+    assert unsent(nvs, journal)[1] == [0, 1, 2, 3, 4]

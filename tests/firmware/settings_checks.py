@@ -1,8 +1,8 @@
 """Rules of the numbers in NVS, whatever of it is missing. Run under MicroPython by test_rules."""
 
 from firmware.enrol import enrol
+from firmware.epochs import close
 from firmware.identity import NotEnrolled
-from firmware.recovery import close
 from firmware.settings import COUNTER_BLOCK, MAX_CLOSED, Settings, SettingsError
 from tests.firmware.bench import Nvs, PowerCut, Supply, enrolled, settings_of
 from tests.firmware.judge import ADDRESS, NODE_ID

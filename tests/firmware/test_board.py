@@ -7,6 +7,9 @@ import pytest
 
 from boards import data
 from boards.virtual.street import Street
+from drivers.link import order
+from drivers.link.order import pack_order
+from drivers.link.schema import OUTCOME
 from firmware.journal_image import issued
 from provisioning.provision import files_for
 from tests.firmware.gateways import Gateway, MqttGateway, RadioGateway
@@ -142,6 +145,22 @@ def test_deep_sleep_keeps_boot_counters_and_schedule(street, on_the_air):
     assert counters == list(range(len(counters)))
     assert [body.is_full for body in on_the_air.judge.bodies] == [True] + [False] * (len(counters) - 1)
     close_to_the_weather(street, on_the_air, steps=2)  # a waking does not wait for the whole second
+
+
+@pytest.mark.soak
+def test_a_sleeping_node_obeys_and_tells_before_it_sleeps_again(street, on_the_air):
+    node = provisioned(street, sleep="deep", sample_s=8, report_s=8)
+    on_the_air.judge.order = pack_order(1, 1, order.PACE, order.pace_arguments(10, 20))
+    node.power_on()
+    node.wait_for_console("order 1, code 3: outcome 1", 60)
+    at = node.console_position()
+    on_the_air.wait_for(lambda judge: (OUTCOME, (1, 1, order.DONE, 0)) in judge.reports.values(), timeout_s=60)
+    assert "asleep" not in node.console(after=at)
+    count = len(on_the_air.frames)
+    on_the_air.wait_for(lambda judge: len(on_the_air.frames) >= count + 2, timeout_s=90)
+    times = on_the_air.taken_at_s[count:]
+    assert 15 <= times[1] - times[0] <= 30  # of each waking
+    assert node.nvs["lamppost"]["boot"] == 1
 
 
 def test_spoilt_rtc_memory_repeats_no_counter(street, on_the_air):

@@ -33,11 +33,14 @@ SERVE = """
 """
 
 
-def test_both_bearers_report_cycles_and_an_order_fit_128_kib(street: Street) -> None:
+def test_both_bearers_new_keys_report_cycles_and_an_order_fit_128_kib(street: Street) -> None:
     shims = shims_of(street)
     with RadioGateway(Judge(ROOT), street.gateway_radio_path) as gateway:
         gateway.judge.order = pack_order(1, 1, order.OUTPUT, output_arguments(0, 60, 1))
-        console = _run(street, gateway, HEAP_KIB, shims, config={**CONFIG, "output": {}}, extra=BOTH_BEARERS)
+        console = _run(
+            street, gateway, HEAP_KIB, shims, config={**CONFIG, "output_safe": 0}, extra=BOTH_BEARERS, epoch=2
+        )
+        assert "new frame keys, epoch 2" in console.text
         assert (OUTCOME, (1, 1, order.DONE, 0)) in gateway.judge.reports.values()
     print(f"live {_live_kib(console, shims):.1f} KiB of {HEAP_KIB}; shims apart {shims / KIB:.1f} KiB")
     assert console.acknowledged
@@ -80,17 +83,27 @@ class Console:
 
 
 def _run(
-    street: Street, gateway: Gateway, heap_kib: int, shims: int, *, config: dict[str, object], extra: str
+    street: Street,
+    gateway: Gateway,
+    heap_kib: int,
+    shims: int,
+    *,
+    config: dict[str, object],
+    extra: str,
+    epoch: int = 1,
 ) -> Console:
-    """A new node with so much heap beside the shims, until it is acknowledged or says that memory ran out."""
+    """A node with so much heap beside the shims, until it is acknowledged or says that memory ran out.
+
+    epoch  in which it is to be acknowledged; in 2 its keys are old at the start
+    """
     node = street.add_node(f"node-{heap_kib}", heapsize=f"{heap_kib + shims // KIB}k")
     main = "import gc\n" + MAIN.read_text().replace("    serve(parts)\n", SERVE.format(extra=extra))
     node.write_files({**files_for(board=data.load(BOARD), config=config), "/main.py": main.encode()})
-    node.set_nvs("lamppost", NVS)
+    node.set_nvs("lamppost", NVS if epoch == 1 else {**NVS, "counter": 70_000, "turned": bytes(8)})
     node.power_on()
     try:
-        gateway.wait_for(lambda judge: judge.base(1) >= REPORTS or "MemoryError" in node.console())
-        acknowledged = gateway.judge.base(1) >= REPORTS
+        gateway.wait_for(lambda judge: judge.base(epoch) >= REPORTS or "MemoryError" in node.console())
+        acknowledged = gateway.judge.base(epoch) >= REPORTS
     except AssertionError:
         if gateway.errors:
             raise

@@ -32,7 +32,7 @@ from gateway.trust import Trust
 from gateway.vault import Vault
 from lamppost.cli import main
 from provisioning.enrol import enrol
-from tests.gateway.cores import deliver_all, hear, running_core
+from tests.gateway.cores import ManualTime, deliver_all, hear, reading_values, running_core, stored_reports
 from tests.gateway.identity.test_registered_joins import enrolment_of, speaking
 from tests.gateway.joining import Bearer, JoiningNode, Site
 from tests.gateway.registry.sites import carry, town
@@ -295,3 +295,21 @@ def test_settings_that_are_not_there_are_put_back(saved: Path, tmp_path: Path) -
     assert main(["gateway", "restore", *words]) == 0
     assert (tmp_path / "gateway.toml").read_text() == text_of(tmp_path / "old")
     assert (tmp_path / "old" / "registry" / "holder.key").exists()
+
+
+async def test_windows_are_as_of_the_back_up_and_not_of_the_last_checkpoint(tmp_path: Path) -> None:
+    """What came since and was delivered is in no record that the file holds."""
+    time = ManualTime()
+    old, new = tmp_path / "old", tmp_path / "new"
+    async with running_core(old, cities=["city"], window_s=60, clock=time.clock) as core:
+        for value in range(5):
+            await core.intake.submit_own([Reading(quantity="x", value=float(value))])
+        await deliver_all(core)
+        save(settings(old), text_of(old).encode(), tmp_path / "b", now_s=time.now_s)
+    with open_archive(tmp_path / "b") as archive:
+        restore(settings(new), archive, now_s=time.now_s)
+    time.advance(1000)
+    async with running_core(new, cities=["city"], window_s=60, clock=time.clock) as core:
+        await core.tell_windows()
+        (told,) = [one for one in await stored_reports(core) if one.kind == "window"]
+    assert reading_values(told)["x/count"] == 5

@@ -119,7 +119,7 @@ def test_what_is_no_single_pack_is_refused(reports):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "\ud800"])
 @pytest.mark.parametrize("content", ["json", "cbor"])
 def test_what_senml_has_no_form_for_is_refused_by_record_and_leaves_the_pack_as_it_was(value, content):
-    writer = PackWriter(report(0), lane="live", content=content)
+    writer = PackWriter(NODE, "aead", lane="live", content=content)
     assert writer.add(report(0))
     with pytest.raises(PackError, match="/1/1"):
         writer.add(report(1, at_s=1.7e9, readings=(Reading(quantity="x", value=value),)))
@@ -130,7 +130,7 @@ def test_what_senml_has_no_form_for_is_refused_by_record_and_leaves_the_pack_as_
 
 @pytest.mark.parametrize("content", ["json", "cbor"])
 def test_a_pack_stays_below_the_bytes_it_is_given_and_counts_them_honestly(content):
-    writer = PackWriter(report(0), lane="live", content=content, most_bytes=1_000)
+    writer = PackWriter(NODE, "aead", lane="live", content=content, most_bytes=1_000)
     taken = [writer.add(report(seq)) for seq in range(50)]
     pack = writer.pack()
     told = sum(5 + len(name) + len(value) for name, value in pack.properties)

@@ -5,8 +5,8 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from gateway.devices import _digest, _plain_digest
-from gateway.senml_decode import SenmlError, decode, decode_plain
+from gateway.senml_decode import SenmlError, decode
+from gateway.senml_plain import decode_plain, decode_plains
 
 FIELDS = some.fixed_dictionaries(
     {"v": some.one_of(some.floats(), some.integers(), some.booleans(), some.none(), some.text(max_size=3))},
@@ -20,15 +20,14 @@ FIELDS = some.fixed_dictionaries(
 )
 
 
-@given(FIELDS, some.sampled_from([None, "application/senml+json", "application/senml+cbor"]))
-def test_what_the_short_way_reads_the_long_one_reads_too(record, content_type):
+@given(FIELDS)
+def test_what_the_short_way_reads_the_long_one_reads_too(record):
     payload = json.dumps([record]).encode()
-    plain = decode_plain(payload, content_type)
+    plain = decode_plain(payload)
     if plain is not None:
-        (resolved,) = decode(payload, content_type)
+        (resolved,) = decode(payload)
         assert plain == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
         assert type(plain[2]) is type(resolved.value)
-        assert _plain_digest(*plain) == _digest([resolved])
 
 
 @given(some.binary(max_size=40) | some.text(alphabet='[]{}",:ntuv1e9.\\ ', max_size=40).map(str.encode))
@@ -39,7 +38,7 @@ def test_what_the_short_way_reads_the_long_one_reads_too(record, content_type):
 @example(b'[{"n":"t","u":{"x":1},"v":1,"t":1800000000}]')
 @example(b'[{"n":"t","v":1e301,"t":1800000000}]')
 def test_the_short_way_takes_nothing_that_the_long_one_refuses(payload):
-    plain = decode_plain(payload, None)
+    plain = decode_plain(payload)
     if plain is not None:
         try:
             (resolved,) = decode(payload)
@@ -50,4 +49,51 @@ def test_the_short_way_takes_nothing_that_the_long_one_refuses(payload):
 
 def test_the_usual_message_goes_the_short_way():
     payload = b'[{"n":"temperature","u":"Cel","t":1800000000.5,"v":21.5}]'
-    assert decode_plain(payload, None) == ("temperature", "Cel", 21.5, 1_800_000_000.5)
+    assert decode_plain(payload) == ("temperature", "Cel", 21.5, 1_800_000_000.5)
+
+
+PIECES = [
+    '[{"n":"t","v":1,"t":1800000000}]',
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    '"',
+    '"n"',
+    ":",
+    "1",
+    "\n",
+    "],\n[",
+    " ",
+    "\\",
+    "[[",
+    "{}",
+]
+
+
+@given(
+    some.lists(some.lists(some.sampled_from(PIECES), max_size=5).map(lambda parts: "".join(parts).encode()), min_size=1)
+)
+@example([b'[{"n":"a}]', b'[{":1}]'])
+@example([b"[{}],[{}", b"{}]"])
+@example([b"[[1]", b"[2]]", b"[1],[2]"])
+@example([b"[1],[2]", b"3", b"[4]"])
+def test_messages_read_together_say_what_each_says_alone(payloads):
+    assert decode_plains(payloads) == [decode_plain(payload) for payload in payloads]
+
+
+PLAIN = some.fixed_dictionaries(
+    {
+        "n": some.sampled_from(["t", "room/temp"]),
+        "v": some.one_of(some.floats(-1e20, 1e20), some.integers(-(2**64), 2**64)),
+        "t": some.one_of(some.integers(2**28 - 1, 2**36 + 1), some.floats(2.0**28, 2.0**36)),
+    },
+    optional={"u": some.sampled_from(["Cel", "%RH", None])},
+)
+
+
+@given(some.lists(PLAIN, min_size=1, max_size=6), some.none() | FIELDS)
+def test_many_plain_messages_say_what_each_says_alone(records, odd):
+    payloads = [json.dumps([record]).encode() for record in (*records, *([odd] if odd else []))]
+    assert repr([*decode_plains(payloads)]) == repr([decode_plain(payload) for payload in payloads])

@@ -74,18 +74,19 @@ class _Store:
         self._city_port = sink.port
         self.agent = Agent(folder, city_port=_NOBODY)
         self.drains: list[Drain] = []
-        self.records = 0
+        self._left = 0  # records that wait
 
-    def fill(self, count: int) -> None:
-        """Put so many records in. The first time the agent makes the store."""
+    def fill(self, most: int) -> None:
+        """Let so many records wait. The first time the agent makes the store."""
         if not self.agent.data_dir.exists():
             self.start()
+        count = most - self._left
         place = [str(self.agent.data_dir), str(self._next), str(count)]
         done = subprocess.run([sys.executable, "-m", "tools.store.fill", *place], capture_output=True, check=False)
         if done.returncode:
             raise ProcessError(f"the store could not be filled: {done.stderr.decode()[-300:]}")
         self._next += count
-        self.records += count
+        self._left = most
 
     def start(self) -> Start:
         """Start it with no city, look at it, and stop it."""
@@ -104,6 +105,7 @@ class _Store:
         first_s, before = self._wait_for(arrived + 1), self.agent.process.use()
         last_s, after = self._wait_for(arrived + count), self.agent.process.use()
         self.agent.process.stop()
+        self._left -= self._tally.arrived.value - arrived
         self._meet(self._city_port, _NOBODY)
         self.drains.append(_drain(count, last_s - first_s, before, after))
 
@@ -129,11 +131,10 @@ def _drain(count: int, seconds: float, before: Use, after: Use) -> Drain:
 
 def measure(records: int, drained: int) -> list[Figures]:
     """An empty store first, then one with `drained` records and one with `records`, drained in turn."""
-    drained = min(drained, records // _TURNS)
-    tally = Tally(records + (_TURNS + 1) * drained)
+    tally = Tally((_TURNS + 1) * (records + drained))
     with tempfile.TemporaryDirectory(prefix="lamppost-size-") as name, Sink(tally) as sink:
         few = _Store(_folder(name, "few"), sink, tally, first=FIRST)
-        many = _Store(_folder(name, "many"), sink, tally, first=FIRST + _TURNS * drained)
+        many = _Store(_folder(name, "many"), sink, tally, first=FIRST + (_TURNS + 1) * drained)
         _print_start("empty", few.start())
         many.fill(records)
         after_kill = _print_start(f"{records:,} records, after a kill", many.start())
@@ -142,11 +143,10 @@ def measure(records: int, drained: int) -> list[Figures]:
         few.fill(drained)
         few_starts = few.start(), few.start()
         few_bytes = few.agent.stored_bytes()
-        for turn in range(_TURNS):
-            if turn:
-                few.fill(drained)
-            few.drain(drained)
-            many.drain(drained)
+        for _ in range(_TURNS):
+            for store, most in ((few, drained), (many, records)):
+                store.fill(most)
+                store.drain(drained)
         found = [
             _figures(few, few_bytes, *few_starts, records=drained),
             _figures(many, stored_bytes, after_kill, start, records=records),

@@ -22,8 +22,8 @@ from typing import Any, BinaryIO
 import cbor2
 
 from gateway.errors import ConfigError
+from gateway.outbox.batch import Stored
 from gateway.outbox.ranges import Run
-from gateway.outbox.reader import Found
 from gateway.outbox.tools import format1
 from gateway.outbox.tools.place import add_place_arguments, data_dir_of
 from gateway.outbox.view import View, look
@@ -102,7 +102,7 @@ def since(text: str, *, now_s: float | None = None) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _records(view: View, city: str | None, stream: int, data_dir: Path) -> Iterator[tuple[list[Found], int]]:
+def _records(view: View, city: str | None, stream: int, data_dir: Path) -> Iterator[tuple[list[Stored], int]]:
     """The records of a class that wait, a few hundred at once, and how many of them cannot be read."""
     for run_ in list(waiting(view, city, stream)):
         for first in range(run_[0], run_[1], _AT_ONCE):
@@ -116,7 +116,7 @@ def _records(view: View, city: str | None, stream: int, data_dir: Path) -> Itera
                 yield found, 0
 
 
-def _look_again(data_dir: Path, city: str | None, stream: int, runs: list[Run]) -> tuple[list[Found], int]:
+def _look_again(data_dir: Path, city: str | None, stream: int, runs: list[Run]) -> tuple[list[Stored], int]:
     """A running gateway may have moved or delivered them meanwhile, and used their segment again."""
     with look(data_dir) as view:
         still = [part for first, end in runs for part in waiting(view, city, stream, (first, end))]
@@ -136,7 +136,7 @@ def waiting(view: View, city: str | None, stream: int, within: Run | None = None
     return done.missing(first, end)
 
 
-def as_map(one: Found, stream: int) -> dict[str, Any]:
+def as_map(one: Stored, stream: int) -> dict[str, Any]:
     """A record with names for everything; what does not apply is left out."""
     report = one.report
     fields = {

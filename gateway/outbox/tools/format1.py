@@ -17,9 +17,10 @@ from pathlib import Path
 from gateway.boot_table import read_boots
 from gateway.boot_times import Boot, resolved
 from gateway.errors import ConfigError
+from gateway.outbox.batch import Stored
 from gateway.outbox.ledger import COLUMNS
 from gateway.outbox.page import MOVED, RECORD
-from gateway.outbox.reader import Found, read_report
+from gateway.outbox.reader import read_report
 from gateway.outbox.segment import FIRST
 from gateway.outbox.view import View
 from gateway.reading import STREAMS, Report, to_bytes
@@ -134,7 +135,7 @@ class _Export:
             self._write_cursor(city, stream, ids, first_id)
         return len(ids)
 
-    def _records(self, stream: int) -> Iterator[Found]:
+    def _records(self, stream: int) -> Iterator[Stored]:
         ledger = self._view.ledger
         for first, end in list(ledger.gone[stream].missing(0, ledger.ends[stream])):
             for at in range(first, end, _AT_ONCE):
@@ -151,7 +152,7 @@ class _Export:
             if missed:
                 self._db.execute("UPDATE cities SET damaged = damaged + ? WHERE name = ?", (missed, city))
 
-    def _insert(self, one: Found, stream: int) -> int:
+    def _insert(self, one: Stored, stream: int) -> int:
         report = self._dated(one)
         body = to_bytes(report)
         values = (self._next_id, stream, int(one.is_produced), report.node, report.epoch, report.seq)
@@ -185,7 +186,7 @@ class _Export:
                         if report is not None:
                             self._hear(report)
 
-    def _dated(self, one: Found) -> Report:
+    def _dated(self, one: Stored) -> Report:
         """The first version knows no times that are learnt later: what is not known by now stays untrusted."""
         report = one.report
         if report.pending is None:

@@ -7,10 +7,12 @@ import pytest
 from gateway.config import EdgeConfig
 from gateway.config_edge import GroupConfig, WindowConfig
 from gateway.counters import Counters
+from gateway.edge import carried
 from gateway.edge.engine import Edge
 from gateway.edge.groups import Groups
 from gateway.edge.privacy import Privacy
 from gateway.reading import Reading
+from gateway.tables import EDGE_TABLES
 from tests.gateway.edge.machine import START_S, Commit, Machine, measured, values_of, windows
 
 PARK = GroupConfig(name="park", nodes=("lamp-1", "lamp-2"))
@@ -211,3 +213,20 @@ def test_a_clock_that_was_ahead_for_a_while_does_not_make_later_readings_too_lat
     assert machine.counters["edge_too_late"] == 0
     told = windows(machine.tick(START_S + 200))
     assert told["w", "a", START_S + 60]["x/mean"] == 3.0
+
+
+def test_a_table_in_the_order_of_an_earlier_version_is_put_in_order_once():
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.executescript(EDGE_TABLES.replace("owner, at_s, subject)", "owner, subject, at_s)"))
+    rows = [("pane", "o", subject, float(at_s), at_s % 2, "[]") for subject in "ab" for at_s in range(3)]
+    db.executemany("INSERT INTO edge_state VALUES (?, ?, ?, ?, ?, ?)", rows)
+    asked = []
+    for _ in range(2):
+        tx = Commit(db)
+        carried.begin(tx)
+        tx.release()
+        asked.append(tx.wants_checkpoint)
+    assert asked == [True, False]
+    assert db.execute("SELECT * FROM edge_state ORDER BY subject, at_s").fetchall() == rows
+    (plan,) = db.execute("EXPLAIN QUERY PLAN SELECT 1 FROM edge_state WHERE kind = 'pane' AND owner = 'o' AND at_s < 1")
+    assert "at_s<?" in plan[3]

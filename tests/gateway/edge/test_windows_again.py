@@ -11,6 +11,7 @@ from gateway.config_edge import ReportConfig
 from gateway.errors import GatewayError
 from gateway.floors import Floors
 from gateway.intake import Message
+from gateway.reading import Reading, Report
 from tests.gateway.cores import NOW_S, ManualTime, hear, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
 
@@ -63,6 +64,18 @@ async def test_alarms_beyond_the_budget_are_in_the_windows_though_the_log_has_th
         dead = as_after_a_kill(tmp_path / "live", tmp_path / "dead")
     assert sorted(kinds) == ["alarm"] * 2 + ["event"] * 4
     assert (await told(dead, time))["temperature/count"] == 6
+
+
+async def test_what_a_node_says_of_a_command_is_in_no_window(tmp_path: Path) -> None:
+    """It is an event, as an alarm beyond its budget is."""
+    time = ManualTime()
+    readings = (Reading(quantity="command/n", value=7), Reading(quantity="command/state", value="done"))
+    said = Report(node="urn:n", record_id="urn:n/1/1", measured_at_s=NOW_S, readings=readings, kind="event")
+    async with running_core(tmp_path / "live", edge=WINDOWS, clock=time.clock) as core:
+        await core.intake.submit_senml(message(1))
+        await core.store.write(lambda tx: core.outbox.put(tx, said, is_produced=False, now_s=NOW_S))
+        dead = as_after_a_kill(tmp_path / "live", tmp_path / "dead")
+    assert "command/n/count" not in await told(dead, time)
 
 
 async def test_a_start_that_fails_before_the_windows_are_there_does_not_forget_them(

@@ -128,7 +128,7 @@ def test_key_goes_through_cose_key_and_back() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{3: None}, {3: -37}, {-2: b""}, {-2: b"\x00" * 32}, {-1: 2}, {1: 1}, {-4: b"secret"}],
+    [{3: None}, {3: []}, {3: -37}, {-2: b""}, {-2: b"\x00" * 32}, {-1: 2}, {1: 1}, {-4: b"secret"}],
 )
 def test_cose_key_that_is_none_is_refused(change: dict[int, Any]) -> None:
     with pytest.raises(CoseError) as caught:
@@ -146,6 +146,8 @@ def test_cose_key_that_is_none_is_refused(change: dict[int, Any]) -> None:
         ([b"", {}, b"", b""], "algorithm"),
         ([encode({1: -37}), {}, b"", b""], "algorithm"),
         ([encode({1: 5, 4: b"k"}), {}, b"", b""], "algorithm"),
+        ([encode({1: {}, 4: b"k"}), {}, b"", b""], "algorithm"),  # what no table can be asked for
+        ([encode({1: [-7], 4: b"k"}), {}, b"", bytes(64)], "algorithm"),
     ],
 )
 def test_malformed_object_is_refused(parts: list[Any], reason: str) -> None:

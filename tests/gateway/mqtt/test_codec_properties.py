@@ -20,6 +20,7 @@ from gateway.mqtt.packet import (
     Pingreq,
     Puback,
     Publish,
+    Publishes,
     Suback,
     Subscribe,
     Subscription,
@@ -33,6 +34,7 @@ from gateway.mqtt.stream import PacketReader
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 topics = st.text(st.characters(exclude_characters="\0+#", exclude_categories=["Cs"]), min_size=1, max_size=20)
 packet_ids = st.integers(1, 65_535)
+versions = st.sampled_from([V311, V5])
 payloads = st.binary(max_size=300)
 user_properties = st.lists(st.tuples(texts, texts), min_size=1, max_size=3)
 PUBLISH_PROPERTIES = {
@@ -94,6 +96,31 @@ def test_stream_of_packets_is_read_again_however_it_is_cut(packets, chunk):
     read = [packet for at in range(0, len(data), chunk) for packet in reader.feed(data[at : at + chunk])]
     assert read == packets
     assert reader.bytes_waiting == 0
+
+
+few_topics = st.sampled_from(["a", "b/c", "up/d001/senml"])
+usual = st.builds(Publish, few_topics, st.binary(max_size=200), st.just(1), packet_id=packet_ids)
+
+
+@given(st.lists(usual | packets_v5, min_size=1, max_size=30), st.integers(1, 2_000), st.integers(2, 9), versions)
+def test_messages_taken_together_are_those_taken_one_by_one(packets, chunk, together, version):
+    data = b"".join(encode(one, version) for one in packets if version == V5 or not _is_of_v5_only(one))
+    alone, joined = (PacketReader(version=version, max_packet_size=100_000) for _ in range(2))
+    joined.together = together
+    read = []
+    for at in range(0, len(data), chunk):
+        for packet in joined.feed(data[at : at + chunk]):
+            read += _each(packet) if isinstance(packet, Publishes) else [packet]
+    assert read == list(alone.feed(data))
+
+
+def _each(burst):
+    rows = zip(burst.topics, burst.payloads, burst.packet_ids, strict=True)
+    return [Publish(topic, payload, 1, packet_id=int.from_bytes(raw, "big")) for topic, payload, raw in rows]
+
+
+def _is_of_v5_only(packet):
+    return isinstance(packet, (Unsuback, Disconnect))
 
 
 @given(publishes(st.none()))

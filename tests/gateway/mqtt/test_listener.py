@@ -55,6 +55,7 @@ class Stored:
 
     def __init__(self):
         self.messages = []
+        self.bursts = []
         self.counters = collections.Counter()
         self.code = 0
         self.gate = asyncio.Event()
@@ -65,11 +66,21 @@ class Stored:
         self.counters[name] += 1
 
     async def take(self, packet, peer):
+        (code,) = await self._take_all([packet], peer)
+        return code
+
+    def take_burst(self, burst, peer):
+        self.bursts.append(len(burst.payloads))
+        rows = zip(burst.topics, burst.payloads, burst.packet_ids, strict=True)
+        packets = [Publish(topic, data, 1, packet_id=int.from_bytes(number, "big")) for topic, data, number in rows]
+        return asyncio.ensure_future(self._take_all(packets, peer))
+
+    async def _take_all(self, packets, peer):
         async with self._news:
-            self.messages.append((packet, peer))
+            self.messages += [(packet, peer) for packet in packets]
             self._news.notify_all()
         await self.gate.wait()
-        return self.code
+        return [self.code] * len(packets)
 
     async def wait_for(self, count):
         async with asyncio.timeout(10), self._news:
@@ -90,6 +101,7 @@ async def serving(stored, *, policy=None, on_publish=None, **limits):
     listener = Listener(
         LOOPBACK,
         on_publish=on_publish or stored.take,
+        on_burst=None if on_publish else stored.take_burst,
         policy=policy or Anyone(),
         count=stored.count,
         limits=ListenerLimits(**limits),
@@ -424,6 +436,31 @@ async def test_keep_alive_is_enforced(stored, version):
         assert last == (Disconnect(0x8D) if version == V5 else None)
         assert 1.4 < time.monotonic() - started_s < 2.6
     assert stored.counters["mqtt_keep_alive_timeout"] == 1
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+async def test_messages_that_came_together_are_handled_together(stored, version):
+    """But for the first of a topic, which has to be checked, and for what is unusual; and all in order."""
+    unusual = {3: {"retain": True}, 7: {"dup": True}, 12: {"qos": 0}}
+    async with serving(stored) as listener, Device(listener.port, version=version) as device:
+        await device.connect()
+        packets = [Publish("a", b"%d" % n, **({"qos": 1} | unusual.get(n, {}))) for n in range(20)]
+        for number, packet in enumerate(packets, 1):
+            packet.packet_id = number * packet.qos
+        device.send(*packets)
+        acknowledged = [(await device.receive()).packet_id for _ in range(19)]
+    assert acknowledged == [packet.packet_id for packet in packets if packet.qos]
+    assert stored.payloads == [packet.payload for packet in packets]
+    assert stored.bursts == [2, 3, 4, 7]
+
+
+async def test_of_messages_that_were_not_kept_none_is_acknowledged(stored):
+    stored.code = None
+    async with serving(stored) as listener, Device(listener.port) as device:
+        await device.connect()
+        device.send(*(Publish("a", b"x", 1, packet_id=n) for n in range(1, 21)))
+        assert await device.receive() == Disconnect(0x97)
+    assert stored.counters["mqtt_unstored"] == 1
 
 
 async def test_more_than_the_receive_maximum_is_slowed_down_and_counted(stored):

@@ -6,11 +6,12 @@ import sqlite3
 
 import pytest
 
-from gateway.outbox.entries import HEARD, Moved, State, Transaction, replay
+from gateway.outbox.entries import HEARD, Moved, State, Transaction
 from gateway.outbox.files import Files
 from gateway.outbox.log import Log, Position
 from gateway.outbox.page import PAGE
 from gateway.outbox.reader import Reader
+from gateway.outbox.replay import replay
 from gateway.reading import Reading, Report
 
 SEGMENT = 64 << 10

@@ -17,7 +17,8 @@ from gateway.mqtt.access import AccessList, hash_password
 from gateway.mqtt.client import ClientOptions, open_session
 from gateway.mqtt.device import Origin
 from gateway.mqtt.packet import V5, V311, Connect, Disconnect, Puback, Publish, Suback, Subscribe, Subscription
-from gateway.southbound.mqtt import BrokerSubscription, FrameRate, IngestListener
+from gateway.southbound.ingest import FrameRate
+from gateway.southbound.mqtt import BrokerSubscription, IngestListener
 from gateway.tls import client_context, server_context
 from tests.gateway.cores import hear, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
@@ -127,6 +128,27 @@ async def test_retained_message_is_ignored_and_counted(core, topic):
         device.send(Publish(topic, TEMPERATURE, 1, True, packet_id=1))
         assert await device.receive() == Puback(1, 0x87)
         assert await stored_reports(core) == []
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+async def test_each_of_many_messages_at_once_is_answered_for_itself(core, version):
+    good = [b'[{"n":"count","v":%d,"t":1700000000}]' % number for number in range(8)]
+    good[3] = b'[{"n":"count","v":"many","t":1700000000}]'
+    packets = [Publish("up/sensor-7/senml", payload, 1, packet_id=number) for number, payload in enumerate(good, 1)]
+    packets.insert(6, Publish("up/gw-1/senml", good[0], 1, packet_id=100))
+    packets.insert(2, Publish("elsewhere", good[0], 1, packet_id=101))
+    codes = {4: 0x99, 100: 0x87, 101: 0x87} if version == V5 else {}
+    async with listening(core) as listener, Device(listener.port, version=version) as device:
+        await device.connect()
+        for _ in range(2):  # the second time all topics are known and all readings were here before
+            device.send(*packets)
+            answers = [await device.receive() for _ in packets]
+            assert answers == [Puback(one.packet_id, codes.get(one.packet_id, 0)) for one in packets]
+        reports = await stored_reports(core)
+    assert [reading_values(report)["count"] for report in reports] == [0, 1, 2, 4, 5, 6, 7]
+    counted = core.counters.snapshot()
+    assert counted["senml_repeated"] == 7
+    assert (counted["refused_senml_wrong_type"], counted["refused_senml_claims_node"]) == (2, 2)
 
 
 async def test_node_is_stored_and_answered_on_its_downlink(core, tmp_path):

@@ -1,0 +1,162 @@
+"""Messages of third parties that came together: the plainest go a short way to the outbox, all others by `Devices`.
+
+The short way is for one reading of one number that privacy leaves as it is; who may say it under which name is found
+out once and remembered for as long as that cannot change. Its record id and its bytes on disk are those of the long
+way. Everything is done in the order of arrival.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple, Protocol
+
+from gateway.counters import Counters
+from gateway.devices import Devices, Message
+from gateway.outbox.entries import Transaction
+from gateway.reading import Assurance, Single
+from gateway.senml_decode import SenmlError
+from gateway.senml_plain import Plain, decode_plains
+
+Key = tuple[str, str, str | None, type, Assurance]  # device, name as it says it, unit, type of the value
+_FIRST_U64 = struct.Struct("<Q8x")
+_WAYS_KEPT = 8_192
+
+
+@dataclass(kw_only=True, slots=True)
+class Burst:
+    """PUBLISHes that came right after each other over one connection: new, not retained, without a content type.
+
+    devices, payloads  of each message
+    """
+
+    devices: Sequence[str]
+    payloads: Sequence[bytes]
+    received_at_s: float
+    assurance: Assurance = "none"
+
+    def message(self, at: int) -> Message:
+        """One of them."""
+        return Message(
+            device=self.devices[at],
+            payload=self.payloads[at],
+            content_type=None,
+            received_at_s=self.received_at_s,
+            assurance=self.assurance,
+        )
+
+
+class _Way(NamedTuple):
+    """What readings of one device under one name have in common.
+
+    quantity  the name below the device's own
+    begun     a hash of what the text begins with that the record id is a hash of; to be copied
+    salt      of the device's marks
+    """
+
+    quantity: str
+    begun: Any
+    salt: int
+
+
+class Recording(Protocol):
+    """Where readings go once they have an id; a Recorder."""
+
+    def leaves(self, device: str, quantity: str) -> bool: ...
+    def state_of_ways(self, tx: Transaction) -> tuple[object, ...]: ...
+    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None: ...
+
+
+class Bursts:
+    """Takes bursts in the commit thread."""
+
+    def __init__(self, devices: Devices, recording: Recording, *, counters: Counters) -> None:
+        self._devices = devices
+        self._recording = recording
+        self._counters = counters
+        self._ways: dict[Key, _Way | Literal[False]] = {}  # False: there is none
+        self._state: tuple[object, ...] = ()  # of what these hang on
+
+    def take(self, tx: Transaction, bursts: Sequence[Burst | Message]) -> list[list[str | None]]:
+        """Store what is new. Returns for each message why it is refused, None if it is not."""
+        self._forget_old_ways(tx)
+        plains = iter(decode_plains([data for one in bursts if isinstance(one, Burst) for data in one.payloads]))
+        new: list[Single] = []
+        answers: list[list[str | None]] = []
+        for at, one in enumerate(bursts):
+            if at and new and one.assurance != bursts[at - 1].assurance:
+                self._put(tx, new, bursts[at - 1].assurance)
+            if isinstance(one, Burst):
+                answers.append(self._take(tx, one, plains, new))
+            else:
+                self._put(tx, new, one.assurance)
+                answers.append([self._devices.take(tx, one).reason])
+        if new:
+            self._put(tx, new, bursts[-1].assurance)
+        return answers
+
+    def _take(
+        self, tx: Transaction, burst: Burst, plains: Iterator[Plain | None], new: list[Single]
+    ) -> list[str | None]:
+        """One burst. `new`: records of its assurance that are still to be stored."""
+        refused: list[str | None] = [None] * len(burst.payloads)
+        note, first_u64, ways, assurance = tx.state.heard.note, _FIRST_U64.unpack, self._ways, burst.assurance
+        for at, (device, plain) in enumerate(zip(burst.devices, plains)):  # noqa: B905  strict would take one too many
+            way: _Way | Literal[False] | None = False
+            if plain is not None:
+                name, unit, value, time_s = plain
+                key = device, name, unit, value.__class__, assurance
+                way = ways.get(key)
+                if way is None:
+                    way = self._find_way(tx, key)
+            if not way:
+                self._put(tx, new, assurance)
+                refused[at] = self._devices.take(tx, burst.message(at)).reason
+                continue
+            quantity, begun, salt = way
+            hashed = begun.copy()
+            hashed.update(b'%a", null, %a]]' % (value, time_s))
+            digest = hashed.digest()[:16]
+            if note((salt ^ first_u64(digest)[0]) or 1):
+                new.append((device, quantity, unit, value, time_s, digest))
+            else:
+                self._counters.add("senml_repeated")
+        return refused
+
+    def _put(self, tx: Transaction, new: list[Single], assurance: Assurance) -> None:
+        if new:
+            self._recording.put_singles(tx, new, assurance)
+            new.clear()
+
+    def _forget_old_ways(self, tx: Transaction) -> None:
+        """What was found out stays for as long as it cannot have changed."""
+        state = (*self._recording.state_of_ways(tx), self._devices.names_of_nodes)
+        is_same = len(state) == len(self._state) and all(map(operator.is_, state, self._state))
+        if not is_same or len(self._ways) >= _WAYS_KEPT:
+            self._ways.clear()
+            self._state = state
+
+    def _find_way(self, tx: Transaction, key: Key) -> _Way | Literal[False]:
+        """False if there is none for these: then the long way says why, or does what is to be done."""
+        device, name, unit, kind, assurance = key
+        way: _Way | Literal[False] = False
+        with contextlib.suppress(SenmlError):
+            quantity = self._devices.own_name(device, name, assurance)
+            if self._recording.leaves(device, quantity):
+                self._devices.admit(tx, device)
+                shown = "null" if unit is None else f'"{unit}"'
+                head = f'[["{quantity}", {shown}, "{kind.__name__}", "'
+                way = _Way(quantity, sha256(head.encode()), tx.state.heard.salt_of(device))
+        self._ways[key] = way
+        return way
+
+    def flush(self, tx: Transaction) -> None:
+        """Nothing is kept that belongs on disk (store.Participant)."""
+
+    def forget(self) -> None:
+        """The commit failed, and with it may be that a device is known."""
+        self._ways.clear()
