@@ -1,7 +1,8 @@
 """Gets an alarm through air that others fill: more frames of it, close together. There while an alarm is told.
 
-Where nobody else is heard one frame goes first, and more follow if it had no answer. Where somebody is, they all go at
-once, while the answer to the first is not due yet: what drowns one spares another, and one answer is enough.
+Where nobody else is heard one frame goes first, and more follow if it had no answer. Where somebody is, they all go
+while the answer to the first is not due yet, each as the other one has just stopped: what drowns one spares another,
+and one answer is enough.
 """
 
 import os
@@ -11,6 +12,7 @@ from drivers.constant import const
 _MORE = const(5)  # frames besides the first
 _REPEAT_MS = const(1_600)  # for no longer: the first answer is due
 _LOOKS = const(16)  # for others on the air, some 50 ms apart: the time until the window opens is free
+_POLLS = const(20)  # for the end of what they send, some 15 ms apart
 
 
 async def insist(bearer, radio, clock, take, again, first):
@@ -23,7 +25,7 @@ async def insist(bearer, radio, clock, take, again, first):
         if await bearer.listen(take, first, first):
             return True
         first = clock.ticks_ms()
-    return await bearer.listen(take, first, await _repeat(bearer, clock, again, first))
+    return await bearer.listen(take, first, await _repeat(bearer, radio, clock, again, first))
 
 
 async def _is_quiet(radio, clock):
@@ -35,7 +37,7 @@ async def _is_quiet(radio, clock):
     return True
 
 
-async def _repeat(bearer, clock, again, first):
+async def _repeat(bearer, radio, clock, again, first):
     """Send more frames. Returns when the last one ended."""
     last = first
     for _ in range(_MORE):
@@ -44,6 +46,18 @@ async def _repeat(bearer, clock, again, first):
         frame = None if is_late or bearer.wait_s() else again()
         if frame is None:
             break
-        await bearer.ready()
+        await _wait_for_end(bearer, radio, clock)
         last = await bearer.transmit(frame)
     return last
+
+
+async def _wait_for_end(bearer, radio, clock):
+    """Until somebody has just stopped sending; not for long if nobody does."""
+    await bearer.ready()  # which also puts the radio on the channel
+    was_free = True
+    for _ in range(_POLLS):
+        is_free = await radio.channel_free()
+        if is_free and not was_free:
+            return
+        was_free = is_free
+        await clock.sleep_ms(4 + (os.urandom(1)[0] >> 5))

@@ -17,21 +17,26 @@ from tests.gateway.street_node import StreetNode, Wire
 REPORTS = 6
 
 
-async def live(node: StreetNode, cuts: tuple[int, ...]) -> None:
-    """Join and report; lose the power at these operations, counted from each start; then drain."""
+Cuts = tuple[int | None, ...]
+
+
+async def live(node: StreetNode, cuts: Cuts) -> None:
+    """Join and report; lose the power at these writes, counted from each start (None: after a report); then drain."""
     waiting, is_running, measured = list(cuts), False, 0
-    while measured < REPORTS or not is_running:
+    while measured < REPORTS or waiting or not is_running:
         try:
             if not is_running:
                 node.supply.restore()
-                if waiting:
-                    node.supply.cut_after(waiting.pop(0))
+                cut = waiting.pop(0) if waiting else REPORTS * 10_000
+                if cut is not None:
+                    node.supply.cut_after(cut)
                 await node.boot()
                 is_running = True
             node.pass_s(10)
             measured += 1
             node.measure()
             await node.report()
+            is_running = cut is not None
         except PowerCut:
             is_running = False
     node.supply.restore()
@@ -50,7 +55,7 @@ async def harmed(core: Core, node: StreetNode) -> list[str]:
     return found
 
 
-async def campaign(data_dir: Path, cuts: list[tuple[int, ...]]) -> tuple[list[str], int, int]:
+async def campaign(data_dir: Path, cuts: list[Cuts]) -> tuple[list[str], int, int]:
     """One node for each entry, all at one gateway. Returns what went wrong, frames and joins."""
     time, site = ManualTime(), Site()
     site.endorse(data_dir)
@@ -64,35 +69,49 @@ async def campaign(data_dir: Path, cuts: list[tuple[int, ...]]) -> tuple[list[st
             await live(node, one)
             wrong += [f"cut at {one}: {what}" for what in wire.repeated + await harmed(core, node)]
             wire.repeated.clear()
-        first_messages = [frame for frame in wire.joins if frame[3] >> 6 == 0]
-        if len(set(first_messages)) < len(first_messages):
+        ephemeral = [frame[8:40] for frame in wire.joins if frame[3] >> 6 == 0]
+        if len(set(ephemeral)) < len(ephemeral):
             wrong.append("an ephemeral key came twice")
         return wrong, len(wire.up), core.counters["joins"]
 
 
-async def operations(data_dir: Path) -> int:
-    """How many writes a life without a cut has."""
+async def operations(data_dir: Path) -> tuple[int, int]:
+    """How many writes a life without a cut has: until it has joined and is ready to report, and in all."""
     time, site = ManualTime(), Site()
     site.endorse(data_dir)
     async with running_core(data_dir, clock=time.clock) as core:
         node = StreetNode(data_dir / "flash", data_dir, site.trust(), Wire(core))
+        await node.boot()
+        joined = node.supply.operations
         await live(node, ())
-        return node.supply.operations
+        return joined, node.supply.operations
 
 
 async def test_no_nonce_repeats_whichever_write_the_power_goes_at(tmp_path: Path) -> None:
-    total = await operations(tmp_path / "whole")
+    """At each write of a join, on a node of its own; then at each write after a start, on one that has joined."""
+    joined, total = await operations(tmp_path / "whole")
+    cuts: list[Cuts] = [(at,) for at in range(1, joined + 1)]
+    cuts.append((None, *range(1, total - joined)))
+    wrong, frames, joins = await campaign(tmp_path / "cut", cuts)
+    print(f"\n{joined} writes of a join and {total - joined} of reports: {frames} frames, {joins} joins, {wrong}")
+    assert wrong == []
+    assert joined > 8
+    assert total - joined > 12
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+async def test_no_nonce_repeats_whichever_write_of_a_whole_life_the_power_goes_at(tmp_path: Path) -> None:
+    _, total = await operations(tmp_path / "whole")
     wrong, frames, joins = await campaign(tmp_path / "cut", [(at,) for at in range(1, total + 1)])
     print(f"\n{total} writes from join to report, the power gone at each: {frames} frames, {joins} joins, {wrong}")
     assert wrong == []
-    assert joins >= total
-    assert total > 20
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3_600)
 async def test_no_nonce_repeats_whichever_two_writes_the_power_goes_at(tmp_path: Path) -> None:
-    total = await operations(tmp_path / "whole")
+    _, total = await operations(tmp_path / "whole")
     pairs = [(first, second) for first in range(1, total + 1) for second in range(1, total + 1)]
     wrong, frames, joins = await campaign(tmp_path / "cut", pairs)
     print(f"\n{len(pairs)} pairs of cuts: {frames} frames, {joins} joins, {wrong}")
@@ -115,7 +134,7 @@ async def test_the_campaign_notices_a_broken_rule(tmp_path: Path, monkeypatch: p
     else:
         monkeypatch.setattr("tests.gateway.street_node.draw", draw_without_replacing)
     try:
-        wrong, _, _ = await campaign(tmp_path, [(at,) for at in range(4, 40, 3)])
+        wrong, _, _ = await campaign(tmp_path, [(3,), (None, *range(4, 16, 2))])
     except (AssertionError, NotEnrolled) as error:
         wrong = [str(error)]  # the gateway refuses what comes twice, and the node is stuck
     assert wrong

@@ -17,6 +17,7 @@ import pytest
 from drivers.link.frame import FrameError
 from gateway.core import Core
 from gateway.errors import GatewayError
+from gateway.identity.sessions import Sessions
 from tests.faults.power import Power
 from tests.faults.power_disk import PowerDisk
 from tests.faults.power_sqlite import PowerSqlite
@@ -125,9 +126,17 @@ async def a_day(folder: Path, *, nodes: int, periods: int, losses: int, seed: in
 
 
 async def test_a_recorded_day_is_refused_after_a_restart_and_after_loss_of_power(tmp_path: Path) -> None:
-    outcome = await a_day(tmp_path, nodes=3, periods=48, losses=3, seed=3)
+    outcome = await a_day(tmp_path, nodes=3, periods=36, losses=3, seed=3)
     assert outcome["accepted"] == 0
     assert outcome["replayed"] > 500
+
+
+async def test_the_day_notices_a_window_that_is_not_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sessions, "flush", lambda self, tx: None)
+    with pytest.raises(AssertionError):
+        assert (await a_day(tmp_path, nodes=1, periods=6, losses=0, seed=1))["accepted"] == 0
 
 
 @pytest.mark.soak
