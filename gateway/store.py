@@ -225,6 +225,8 @@ class Store:
             self._waiting[:0] = batch[taken:]
             self._weight += sum(one.weight for one in batch[taken:])
             self._arrived.set()
+        if is_due and error is None:
+            self._window.note_late(max(0.0, loop.time() - due_s))
         self._answer(batch[:taken], error)
         if cancelled:
             raise cancelled

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from gateway.outbox.frame import Frame
 from gateway.outbox.page import ROOM
 
-_SHORT_S = 0.18  # so that the slowest of a hundred has its answer within a quarter of a second
+_SHORT_S = 0.18  # until it is on disk, so that the slowest of a hundred is at the city within a quarter of a second
+_MOST_LATE_S = 0.06  # taken off a wait because a busy machine or a slow disk adds it again
 _HALF_PAGE = ROOM // 2
 _MEMORY_S = 5.0  # over which a rate that falls is averaged; one that rises is believed the second time
 _LOOK_S = 0.1  # no rate is measured over less: two alarms in a row are none
@@ -30,6 +31,7 @@ class Window:
         self._noted_bytes = 0.0  # since then
         self._seen_per_s = 0.0  # the time before
         self._bytes_per_s = 2.0 * _HALF_PAGE  # until it is known
+        self._late_s = 0.0
         self._bytes_per_change = _FIRST_GUESS
         self.changes_per_page = int(ROOM / _FIRST_GUESS)
 
@@ -37,7 +39,8 @@ class Window:
         """How long the next change may wait; `within_s` if its sender says so."""
         if within_s is not None:
             return min(within_s, 2 * self._longest_s)
-        return min(self._longest_s, max(_SHORT_S, _HALF_PAGE / max(self._bytes_per_s, 1.0)))
+        due_s = max(_SHORT_S, _HALF_PAGE / max(self._bytes_per_s, 1.0))
+        return min(self._longest_s, due_s - min(self._late_s, _MOST_LATE_S))
 
     def is_enough(self, frame: Frame, left: int) -> bool:
         """Whether the page is full, and what is left would not fill another."""
@@ -55,6 +58,10 @@ class Window:
         if passed_s >= _LOOK_S:
             self._learn(self._noted_bytes / passed_s, passed_s)
             self._noted_s, self._noted_bytes = now_s, 0.0
+
+    def note_late(self, late_s: float) -> None:
+        """A commit was on disk so long after it was due."""
+        self._late_s += 0.1 * (late_s - self._late_s)
 
     def _learn(self, seen_per_s: float, passed_s: float) -> None:
         """A burst is over when the next commit is made; a rate is still there. So it rises to the lower of two."""

@@ -35,7 +35,7 @@ class Plan:
 
     fast_s: float = 400.0
     slow_s: float = 960.0
-    recycled: int = 300_000
+    recycled: int = 750_000
     records: int = 1_000_000
     drained: int = 100_000
     minutes: float = 2.0

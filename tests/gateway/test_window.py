@@ -61,5 +61,14 @@ def test_two_alarms_in_a_row_are_no_rate() -> None:
     assert arrivals.window.wait_s(None) == 1.5
 
 
+def test_what_a_slow_disk_adds_is_taken_off_the_wait_but_not_all_of_it() -> None:
+    arrivals = Arrivals()
+    quick_s = arrivals.come(200, 10)
+    for late_s, less_s in ((0.02, 0.02), (0.5, 0.06)):
+        for _ in range(100):
+            arrivals.window.note_late(late_s)
+        assert arrivals.window.wait_s(None) == pytest.approx(quick_s - less_s, abs=0.002)
+
+
 def test_who_cannot_wait_says_so() -> None:
     assert Arrivals().window.wait_s(0.1) == 0.1

@@ -65,7 +65,7 @@ def run(seed: int, disturb: Callable[[Machine], None], settings: dict[str, objec
         else:
             machine.move(chance.choice("abc"))
         disturb(machine)
-    for late_s in (100, 1000):
+    for late_s in (80, 1000):  # less than the pause that Pulse knows, and the half minute that it may forget
         machine.tick(machine.now_s + late_s)
     return machine
 
