@@ -20,6 +20,7 @@ _TICK_MS = const(200)  # how soon an alarm interrupts the wait for the next repo
 _REPORT_LIMIT_S = const(400)  # the longest that one report may take: Wi-Fi, MQTT, answer
 _SAMPLE_LIMIT_S = const(60)
 _URGENT_RETRY_MAX_S = const(30)
+_INSIST = const(2)  # rounds of an alarm in which frames follow each other at once: no more, for the airtime of the hour
 _RELAXED_S = const(3600)
 _SOUND_AFTER_S = const(600)  # of running: what crashed before is forgotten
 
@@ -115,7 +116,9 @@ class Node:
         frame = parts.reporter.next_frame(starts_s)
         if frame is None:
             return True
-        return await parts.bearer.exchange(frame, parts.reporter.take_downlink)
+        insists = parts.reporter.has_urgent and parts.state.misses < _INSIST
+        again = parts.reporter.next_frame if insists else None
+        return await parts.bearer.exchange(frame, parts.reporter.take_downlink, again)
 
     def _schedule_first(self):
         """Right after boot for the sample; for the report somewhere in the first period, as nodes boot together."""
@@ -142,7 +145,7 @@ class Node:
             machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
         if parts.reporter.has_urgent:
-            delay_s = min(delay_s, _URGENT_RETRY_MAX_S)
+            delay_s = min(delay_s, 1 << min(state.misses, 5), _URGENT_RETRY_MAX_S)
         state.report_at_s = parts.uptime.seconds() + 1 + delay_s // 2 + random_below(delay_s)
 
     def _schedule_regular(self):

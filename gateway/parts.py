@@ -75,6 +75,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             count=core.counters.add,
             now_s=core.clock.stamp_s,
             beacons=Beacons(core.beacons, core.clock, count=core.counters.add) if core.beacons else None,
+            knows=lambda address: bool(core.nodes.candidates(address)),
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
     if core.trust.keeper is not None:

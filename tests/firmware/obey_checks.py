@@ -290,7 +290,7 @@ def play_back(count):
     recorded = []
     exchange = street.parts.bearer.exchange
 
-    async def record(frame, take):
+    async def record(frame, take, again=None):
         def take_and_keep(downlink):
             recorded.append(bytes(downlink))
             return take(downlink)

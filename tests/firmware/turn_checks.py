@@ -80,7 +80,7 @@ def what_waits_holds_new_keys_up_to_twice_the_count():
     street = Turning(frames=256)
     exchange = street.parts.bearer.exchange
 
-    async def deaf(frame, take):
+    async def deaf(frame, take, again=None):
         return False
 
     street.parts.bearer.exchange = deaf
