@@ -18,7 +18,7 @@ class Turning(Street):
         self.sealed = set()  # (key, epoch, counter), of frames that never arrived too
         super().__init__()
         self.judge.utc_s = utc_s
-        self.parts.config = Config(10, report_s, 5, 300, "idle", None, frames, days, None, 3600)
+        self.parts.config = Config(10, report_s, 5, 300, "idle", 0, frames, days, None, 3600)
         self.boot()
 
     def boot(self):
@@ -80,7 +80,7 @@ def what_waits_holds_new_keys_up_to_twice_the_count():
     street = Turning(frames=256)
     exchange = street.parts.bearer.exchange
 
-    async def deaf(frame, take):
+    async def deaf(frame, take, again=None):
         return False
 
     street.parts.bearer.exchange = deaf
@@ -156,7 +156,7 @@ def a_cut_at_any_write_of_a_turn_repeats_no_counter_and_loses_nothing():
         cut += 1
         street = Turning(frames=1 << 20, utc_s=_START_S)
         street.serve(2)
-        street.parts.config = Config(10, 30, 5, 300, "idle", None, 1, 30, None, 3600)
+        street.parts.config = Config(10, 30, 5, 300, "idle", 0, 1, 30, None, 3600)
         street.parts.settings.look_at = 0
         street.supply.cut_after(cut)
         try:
@@ -166,7 +166,7 @@ def a_cut_at_any_write_of_a_turn_repeats_no_counter_and_loses_nothing():
             pass
         was_cut = street.supply.is_cut
         street.supply.restore()
-        street.parts.config = Config(10, 30, 5, 300, "idle", None, 1 << 20, 30, None, 3600)
+        street.parts.config = Config(10, 30, 5, 300, "idle", 0, 1 << 20, 30, None, 3600)
         street.boot()
         epochs.add(street.parts.settings.epoch)
         street.serve(2)
