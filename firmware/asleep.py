@@ -1,11 +1,31 @@
-"""Going to deep sleep: everything that the next waking needs, supplies and pins."""
+"""A waking of a node that sleeps deeply: what is due, one after the other; then everything that the next one needs."""
 
 import time
 
 import esp32
 import machine
 
+from drivers.constant import const
 from firmware.hardware import power_sensors
+
+_STAY_AWAKE_S = const(3)  # shorter rests are not worth a deep sleep
+_LOOK_MS = const(200)
+
+
+async def run_until_asleep(node, clock, watchdog, limit_s):
+    """Do what is due until nothing is for a while. `limit_s`: the longest that one report may take."""
+    parts, state = node.parts, node.parts.state
+    while True:
+        watchdog.promise("waking", limit_s)
+        watchdog.feed()
+        if not parts.uptime.ms_until(state.sample_at_s):
+            await node.sample_once()
+        if node.is_hurried or state.report_at_s - parts.uptime.seconds() <= parts.sample_s // 2:
+            await node.report_once()  # somewhat early rather than with a waking of its own
+        rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
+        if rest_s > _STAY_AWAKE_S and not node.is_hurried:
+            fall_asleep(parts, rest_s)
+        await clock.sleep_ms(min(max(rest_s, 0) * 1000, _LOOK_MS))
 
 
 def fall_asleep(parts, rest_s):

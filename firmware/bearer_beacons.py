@@ -58,13 +58,13 @@ class BeaconBearer(LoraBearer):
     def count(self, reason):
         self.counters[reason] = self.counters.get(reason, 0) + 1
 
-    async def exchange(self, frame, take):
+    async def exchange(self, frame, take, again=None):
         """As LoraBearer's; a beacon that comes in the window is held."""
 
         def take_on(downlink):
             return False if downlink[0] == _BEACON and self._remember(downlink) else take(downlink)
 
-        return await super().exchange(frame, take_on)
+        return await super().exchange(frame, take_on, again)
 
     async def rest(self):
         """Look at what was heard; or hear the beacon that is due in a moment; or ask for an anchor, if it is time."""

@@ -1,8 +1,11 @@
 """The LoRa bearer: one frame up, then one receive window, within the region's share of the hour.
 
-A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async exchange(frame, take)`, `async rest()`.
+A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async exchange(frame, take, again)`, `async
+rest()`.
 The gateway answers 2.0 s after the end of the uplink, on another frequency and with inverted IQ (docs/protocol.md).
 """
+
+import os
 
 from drivers.constant import const
 from drivers.radio.duty import Meter
@@ -13,7 +16,7 @@ _WINDOW_OPENS_MS = const(1_980)  # the gateway transmits at 2,000: 20 ms for two
 _PREAMBLE_SYMBOLS = const(8)
 _DETECT_SYMBOLS = const(13)  # a preamble of 8 and its sync word, 12.25 symbols
 _LONGEST_DOWNLINK = const(64)
-_SCANS = const(4)
+_SCANS = const(16)
 
 
 class LoraBearer:
@@ -56,43 +59,63 @@ class LoraBearer:
             for _ in range(_SCANS):
                 if await self._radio.channel_free():
                     return
-                await self._uptime.wait_for_second()
+                await self._clock.sleep_ms(20 + (os.urandom(1)[0] >> 1))
         except RadioError as error:
             raise BearerError(str(error))
 
-    async def exchange(self, frame, take):
-        """Transmit, then listen in the window. Returns whether take(downlink) said yes to one. Raises BearerError."""
-        self._meter.record(self._up.airtime_us(len(frame)), self._uptime.seconds())
-        self._state.airtime = self._meter.to_bytes()
-        self._state.save()
+    async def exchange(self, frame, take, again=None):
+        """Transmit, then listen in the window. Returns whether take(downlink) said yes to one. Raises BearerError.
+
+        again  makes another frame of an alarm, for firmware/insist
+        """
         try:
-            self._radio.use(self._up)
-            await self._radio.transmit(frame)
-            ended_us = self._radio.tx_done_us
-            self._radio.use(self._down)
-            waited_ms = self._clock.ticks_diff(self._clock.ticks_us(), ended_us) // 1000
-            await self._clock.sleep_ms(max(_WINDOW_OPENS_MS - waited_ms, 0))
-            return await self._listen(take)
+            ended = await self.transmit(frame)
+            if again is None:
+                return await self.listen(take, ended, ended)
+            return await self._insist(take, again, ended)
         except RadioError as error:
             raise BearerError(str(error))
         finally:
             self._radio.sleep()
 
+    async def _insist(self, take, again, ended):
+        try:
+            from firmware.insist import insist
+        except MemoryError:
+            return await self.listen(take, ended, ended)
+        answered = await insist(self, self._radio, self._clock, take, again, ended)
+        insist = None
+        from firmware.forget import forget
+
+        forget("firmware.insist", "firmware.forget")
+        return answered
+
+    async def transmit(self, frame):
+        """Returns when the frame ended, in ticks of ms. Its airtime is noted before."""
+        self._meter.record(self._up.airtime_us(len(frame)), self._uptime.seconds())
+        self._state.airtime = self._meter.to_bytes()
+        self._state.save()
+        self._radio.use(self._up)
+        await self._radio.transmit(frame)
+        since_us = self._clock.ticks_diff(self._clock.ticks_us(), self._radio.tx_done_us)
+        return self._clock.ticks_add(self._clock.ticks_ms(), -(since_us // 1000))
+
     async def rest(self):
         """Nothing to keep up between frames."""
 
-    async def _listen(self, take):
-        """Take packets until one is accepted or the window is over."""
-        opened_ms = self._clock.ticks_ms()
-        left_ms = self._window_ms
-        while left_ms > 0:
-            packet = await self._radio.receive(self._buf, left_ms)
+    async def listen(self, take, first, last):
+        """Take packets until one is accepted, or the window is over that answers frames which ended then."""
+        clock = self._clock
+        await clock.sleep_ms(max(_WINDOW_OPENS_MS - clock.ticks_diff(clock.ticks_ms(), first), 0))
+        closes = clock.ticks_add(last, _WINDOW_OPENS_MS + self._window_ms)
+        self._radio.use(self._down)
+        while True:
+            left_ms = clock.ticks_diff(closes, clock.ticks_ms())
+            packet = await self._radio.receive(self._buf, left_ms) if left_ms > 0 else None
             if packet is None:
                 return False
             if take(bytes(memoryview(self._buf)[: packet.length])):
                 return True
-            left_ms = self._window_ms - self._clock.ticks_diff(self._clock.ticks_ms(), opened_ms)
-        return False
 
 
 def _restore_meter(allowance_us, saved, now_s):

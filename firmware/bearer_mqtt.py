@@ -62,8 +62,11 @@ class MqttBearer:
         self._heard_at_s = self._uptime.seconds()
         self.counters["connections"] += 1
 
-    async def exchange(self, frame, take):
-        """Publish, then wait for the answer. Returns whether take(downlink) accepted something. Raises BearerError."""
+    async def exchange(self, frame, take, again=None):
+        """Publish, then wait for the answer. Returns whether take(downlink) accepted something. Raises BearerError.
+
+        again  is for a bearer that loses frames (bearer_lora)
+        """
         try:
             await self._client.publish(self._topic + "up", frame)
             answered = await self._listen(take)

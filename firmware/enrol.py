@@ -46,7 +46,8 @@ def adopt(nvs):
     settings = Settings(nvs)
     left = read_blob(nvs, "next", 36) or b""
     root, epoch = left[:32], int.from_bytes(left[32:], "big")
-    if read_blob(nvs, "key", 32) is not None and read_u32(nvs, "epoch") == epoch:
+    is_whole = read_blob(nvs, "key", 32) is not None and read_u32(nvs, "counter") is not None  # else it was cut short
+    if is_whole and read_u32(nvs, "epoch") == epoch:
         settings.write("set_blob", "key", root)  # counters and sequences go on, so one entry is all that changes
         settings.erase("turned")
     else:

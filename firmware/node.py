@@ -20,7 +20,7 @@ _TICK_MS = const(200)  # how soon an alarm interrupts the wait for the next repo
 _REPORT_LIMIT_S = const(400)  # the longest that one report may take: Wi-Fi, MQTT, answer
 _SAMPLE_LIMIT_S = const(60)
 _URGENT_RETRY_MAX_S = const(30)
-_STAY_AWAKE_S = const(3)  # shorter rests are not worth a deep sleep
+_INSIST = const(2)  # rounds of an alarm in which frames follow each other at once: no more, for the airtime of the hour
 _RELAXED_S = const(3600)
 _SOUND_AFTER_S = const(600)  # of running: what crashed before is forgotten
 
@@ -44,7 +44,9 @@ class Node:
         """Serve until cancelled; with deep sleep, until asleep."""
         self._schedule_first()
         if self._config.sleep == "deep":
-            await self._run_until_asleep()
+            from firmware.asleep import run_until_asleep
+
+            await run_until_asleep(self, self._clock, self._watchdog, _REPORT_LIMIT_S)
         else:
             await asyncio.gather(self._sample_for_ever(), self._report_for_ever(), self._watch_for_ever())
 
@@ -114,7 +116,9 @@ class Node:
         frame = parts.reporter.next_frame(starts_s)
         if frame is None:
             return True
-        return await parts.bearer.exchange(frame, parts.reporter.take_downlink)
+        insists = parts.reporter.has_urgent and parts.state.misses < _INSIST
+        again = parts.reporter.next_frame if insists else None
+        return await parts.bearer.exchange(frame, parts.reporter.take_downlink, again)
 
     def _schedule_first(self):
         """Right after boot for the sample; for the report somewhere in the first period, as nodes boot together."""
@@ -141,7 +145,7 @@ class Node:
             machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
         if parts.reporter.has_urgent:
-            delay_s = min(delay_s, _URGENT_RETRY_MAX_S)
+            delay_s = min(delay_s, 2 * state.misses if state.misses <= _INSIST else _URGENT_RETRY_MAX_S)
         state.report_at_s = parts.uptime.seconds() + 1 + delay_s // 2 + random_below(delay_s)
 
     def _schedule_regular(self):
@@ -154,11 +158,11 @@ class Node:
         return self.parts.archive.count_held() > self.parts.report_s // self.parts.sample_s + 1
 
     async def _sample_for_ever(self):
-        parts, rules = self.parts, self._config.rules
-        if rules is not None and rules.sample_ms:
+        parts = self.parts
+        if self._config.sample_ms:
             from firmware.fast import sample_fast
 
-            await sample_fast(self, self._clock, self._watchdog, rules.sample_ms)
+            await sample_fast(self, self._clock, self._watchdog, self._config.sample_ms)
         while True:
             wait_ms = parts.uptime.ms_until(parts.state.sample_at_s)
             self._watchdog.promise("sample", _LOOK_MS // 1000 + _SAMPLE_LIMIT_S)
@@ -191,22 +195,6 @@ class Node:
                 self._is_sound = True
                 parts.settings.erase("crashes")
             await self._clock.sleep_ms(2_000)
-
-    async def _run_until_asleep(self):
-        from firmware.asleep import fall_asleep
-
-        parts, state = self.parts, self.parts.state
-        while True:
-            self._watchdog.promise("waking", _REPORT_LIMIT_S)
-            self._watchdog.feed()
-            if not parts.uptime.ms_until(state.sample_at_s):
-                await self.sample_once()
-            if self.is_hurried or state.report_at_s - parts.uptime.seconds() <= self.parts.sample_s // 2:
-                await self.report_once()  # somewhat early rather than with a waking of its own
-            rest_s = min(state.sample_at_s, state.report_at_s) - parts.uptime.seconds()
-            if rest_s > _STAY_AWAKE_S and not self.is_hurried:
-                fall_asleep(parts, rest_s)
-            await self._clock.sleep_ms(min(max(rest_s, 0) * 1000, _TICK_MS))
 
 
 class Watchdog:

@@ -97,8 +97,8 @@ def _set_output(parts, arguments):
 def _set_pace(node, arguments):
     """sample_s u24, report_s u24; 0: as configured."""
     sample_s, report_s = _u32(b"\0" + arguments[:3]), _u32(b"\0" + arguments[3:])
-    parts, rules = node.parts, node.parts.config.rules
-    is_fast = sample_s and rules is not None and rules.sample_ms  # then that is its pace
+    parts = node.parts
+    is_fast = sample_s and parts.config.sample_ms  # then that is its pace
     if len(arguments) != 6 or is_fast or not (_is_pace(sample_s) and _is_pace(report_s)):
         return _REFUSED, _BAD_ARGUMENTS
     parts.settings.write("set_blob", "pace", sample_s.to_bytes(4, "big") + report_s.to_bytes(4, "big"))

@@ -178,7 +178,13 @@ def _open_reporter(parts):
 
 
 def _load_rules(parts):
-    """Early, while there is room in one piece: for the code, and for the table of names, which doubles when full."""
+    """Early, while there is room in one piece: for the code, and for the table of names, which doubles when full.
+
+    So are the names of what is loaded later for a moment.
+    """
+    import firmware.obey
+    import firmware.turn
+
     if parts.config.rules is not None:
         import firmware.rule_setup
         import firmware.rules
@@ -205,16 +211,39 @@ def _check(parts):
         check(parts, _JOURNAL)
 
 
+def _slim_config(parts):
+    """Keep what the application asks for later: every section is a class of its own, and 128 KiB are few."""
+    from collections import namedtuple
+
+    config = parts.config
+    values = [getattr(config, name) for name in _KEPT]
+    sample_ms = config.rules.sample_ms if config.rules is not None else 0
+    parts.config = namedtuple("Config", _KEPT + ("sample_ms",))(*values, sample_ms)
+
+
+_KEPT = (
+    "sleep",
+    "sample_s",
+    "report_s",
+    "retry_s",
+    "retry_max_s",
+    "watchdog_s",
+    "output_safe",
+    "output_longest_s",
+    "rekey_frames",
+    "rekey_days",
+)
 # What is done in which order, and the modules that nobody needs afterwards.
 _STEPS = (
     (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
     (_join_if_due, ("firmware.rejoin", "firmware.enrol", "firmware.epochs")),
-    (_load_rules, ("firmware.rule_setup",)),
+    (_load_rules, ("firmware.rule_setup", "firmware.obey", "firmware.turn")),
     (_load_numbers, ("firmware.leaving", "firmware.recovery", "firmware.epochs", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware",)),
     (_open_reporter, ("drivers.link.keys",)),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
     (_set_rules, ("firmware.rule_setup",)),
+    (_slim_config, ()),
 )

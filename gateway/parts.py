@@ -62,12 +62,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
         core.publishers.append(broker.publish)
     if lora:
         if lora.beacon_s:
-            core.beacons = ChainFile(
-                config.gateway.data_dir,
-                interval_s=lora.beacon_s,
-                boot_id=core.clock.boot_id,
-                monotonic_s=core.clock.monotonic_s,
-            )
+            core.beacons = ChainFile(config.gateway.data_dir, interval_s=lora.beacon_s, boot_id=core.clock.boot_id)
         radio = LoraRadio(
             lora,
             core.intake,
@@ -75,6 +70,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
             count=core.counters.add,
             now_s=core.clock.stamp_s,
             beacons=Beacons(core.beacons, core.clock, count=core.counters.add) if core.beacons else None,
+            knows=lambda address: bool(core.nodes.candidates(address)),
         )
         parts.append(Part(name="southbound.lora", run=radio.run, status=radio.status))
     if core.trust.keeper is not None:

@@ -19,6 +19,7 @@ from gateway import health, status_view
 from gateway.config import Config, add_config_argument, load
 from gateway.database import LOCK
 from gateway.identity.nodes import Nodes
+from gateway.mapped import MappedText
 from gateway.outbox.view import View, look
 from gateway.store_errors import StoreError, translated
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _FILE = "status.json"
 _PERIOD_S = 1.0
-_PAGE = 4096
 _LOOKS = 20  # at a file that is being written; one write takes microseconds
 _LOCKS = Path("/proc/locks")  # rows such as "4: FLOCK ADVISORY WRITE 711 fe:01:2883608 0 EOF": proc(5)
 
@@ -38,6 +38,7 @@ class StatusFile:
 
     def __init__(self, data_dir: Path, gather: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
         self._data_dir = data_dir
+        self._file = MappedText(data_dir / _FILE)
         self._gather = gather
         self._last: Mapping[str, object] = {}
         self._is_failing = False
@@ -51,6 +52,7 @@ class StatusFile:
                 await asyncio.sleep(_PERIOD_S)
         finally:
             self._write(state="stopped")
+            self._file.close()
 
     def _write(self, *, state: str) -> None:
         content = {
@@ -60,30 +62,13 @@ class StatusFile:
             **self._last,
         }
         try:
-            _overwrite(self._data_dir / _FILE, json.dumps(content).encode())
+            self._file.write(json.dumps(content).encode())
         except OSError as error:
             if not self._is_failing:
                 log.warning("%s cannot be written: %s", self._data_dir / _FILE, error)
             self._is_failing = True
         else:
             self._is_failing = False
-
-
-def _overwrite(path: Path, text: bytes) -> None:
-    """Write in place, padded to the length that was there: the kernel writes such pages every half minute at most.
-
-    A file that is replaced is written, with its folder and the journal, each time: more than the readings of a small
-    site. Who reads meanwhile may see half of it, and looks again. Raises OSError.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        room = os.fstat(fd).st_size
-        if len(text) > room:
-            room = -(-len(text) // _PAGE) * _PAGE
-            os.posix_fallocate(fd, 0, room)  # else a full disk would take half of it
-        os.pwrite(fd, text.ljust(room), 0)
-    finally:
-        os.close(fd)
 
 
 class Part(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from gateway.outbox.frame import Frame
 from gateway.outbox.page import ROOM
 
-_SHORT_S = 0.18  # until it is on disk, so that the slowest of a hundred is at the city within a quarter of a second
+_SHORT_S = 0.2  # until it is on disk, so that the slowest of a hundred is at the city within a quarter of a second
 _MOST_LATE_S = 0.06  # taken off a wait because a busy machine or a slow disk adds it again
 _HALF_PAGE = ROOM // 2
 _MEMORY_S = 5.0  # over which a rate that falls is averaged; one that rises is believed the second time

@@ -214,6 +214,15 @@ class Connection(asyncio.BufferedProtocol):
             self._reader.keep(data)
             self._pause_reading()
             return
+        try:
+            self._take_packets(data)
+        except ProtocolError as error:
+            self.on_error(error)
+        if self._must_wait():
+            self._pause_reading()
+
+    def _take_packets(self, data: bytes) -> None:
+        """Those that are whole, as long as there is room."""
         self._reader.together = self._room()
         burst = self._reader.begin(data)
         if burst is not None:
@@ -223,14 +232,8 @@ class Connection(asyncio.BufferedProtocol):
                 return
             if self._must_wait():
                 self._reader.keep(data)
-                self._pause_reading()
                 return
             self._reader.together = self._room()
-        self._read_each(data)
-        if self._must_wait():
-            self._pause_reading()
-
-    def _read_each(self, data: bytes) -> None:
         packets = self._reader.feed(data)
         try:
             for packet in packets:
@@ -238,8 +241,6 @@ class Connection(asyncio.BufferedProtocol):
                 if self._must_wait():
                     break
                 self._reader.together = self._room()
-        except ProtocolError as error:
-            self.on_error(error)
         finally:
             packets.close()
 

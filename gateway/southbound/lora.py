@@ -53,13 +53,20 @@ class LoraRadio:
         count: Callable[[str, int], None],
         now_s: Callable[[], float] = time.time,
         beacons: Beacons | None = None,
+        knows: Callable[[int], bool] = lambda address: True,
     ) -> None:
-        """count  adds to a named counter; now_s  UTC seconds, for the time of reception."""
+        """What is asked and told.
+
+        count  adds to a named counter
+        now_s  UTC seconds, for the time of reception
+        knows  whether a node with this short address may exist: who begins a join with another one is not answered
+        """
         self._config = config
         self._intake = intake
         self._count = count
         self._now_s = now_s
         self._beacons = beacons
+        self._knows = knows
         self._uplink = _channel(config, config.freq_hz, invert_iq=False)
         self._downlink = _channel(config, config.downlink_freq_hz, invert_iq=True)
         self._duty = DutyBook(data_dir / "duty.bin", freq_hz=config.downlink_freq_hz, bandwidth_hz=config.bandwidth_hz)
@@ -141,8 +148,7 @@ class LoraRadio:
         if self._in_hand >= _MOST_IN_HAND:
             self._count("lora_frames_dropped_busy", 1)  # not stored, not answered: the node sends it again
             return
-        if begins_join(self._buf[: packet.length]) and not self._duty.begin_join():
-            self._count("lora_joins_skipped_share", 1)
+        if begins_join(self._buf[: packet.length]) and not self._may_begin():
             return
         uplink = Uplink(
             frame=bytes(self._buf[: packet.length]),
@@ -154,6 +160,16 @@ class LoraRadio:
         )
         self._in_hand += 1
         submissions.create_task(self._submit(uplink, ended_us=_now_us() - since_end_us), name="lora.submit")
+
+    def _may_begin(self) -> bool:
+        """Whether the message_1 in the buffer is to be answered: while we answer a stranger, we are deaf to alarms."""
+        if not self._knows(self._buf[1] << 8 | self._buf[2]):
+            self._count("refused_join_unknown_node", 1)
+            return False
+        if not self._duty.begin_join():
+            self._count("lora_joins_skipped_share", 1)
+            return False
+        return True
 
     async def _submit(self, uplink: Uplink, *, ended_us: int) -> None:
         try:

@@ -96,16 +96,23 @@ def _note(frames: Path, uplink: Any, verdict: Any) -> None:
 def wrap_outbox(stored: Path) -> None:
     """Note each record and its class. What is noted and not committed is put, and noted, again."""
     from gateway.outbox import Outbox
-    from gateway.reading import stream_of
+    from gateway.reading import record_id_of, stream_of
 
-    put = Outbox.put
+    put, put_singles = Outbox.put, Outbox.put_singles
+
+    def note(record_ids: list[str], stream: str) -> None:
+        with stored.open("ab", buffering=0) as file:
+            file.write(b"".join(json.dumps([one, stream]).encode() + b"\n" for one in record_ids))
 
     def wrapped(self: Outbox, tx: Any, report: Any, **options: Any) -> None:
         put(self, tx, report, **options)
-        with stored.open("ab", buffering=0) as file:
-            file.write(json.dumps([report.record_id, stream_of(report.kind)]).encode() + b"\n")
+        note([report.record_id], stream_of(report.kind))
 
-    Outbox.put = wrapped  # type: ignore[method-assign]
+    def wrapped_singles(self: Outbox, tx: Any, singles: Any, *args: Any, **options: Any) -> None:
+        put_singles(self, tx, singles, *args, **options)
+        note([record_id_of(node, digest) for node, *_, digest in singles], "telemetry")
+
+    Outbox.put, Outbox.put_singles = wrapped, wrapped_singles  # type: ignore[method-assign]
 
 
 def wrap_city(kill: Killer) -> None:

@@ -4,8 +4,6 @@ Runs on MicroPython. Flash and NVS keep their content through a power cut, which
 the virtual board.
 """
 
-import vfs
-
 from drivers.link.keys import DOWN, UP, derive
 from drivers.link.seal import Ccm, aes_ecb
 from firmware.enrol import enrol
@@ -96,6 +94,8 @@ class Flash:
 
     def mount(self):
         """As boot does: mount, or format what cannot be mounted."""
+        import vfs  # only MicroPython has it
+
         try:
             vfs.umount("/node")
         except OSError:

@@ -22,7 +22,7 @@ from firmware.uptime import Uptime
 from tests.firmware.bench import Clock, Flash, Supply, enrolled, seals, settings_of
 from tests.firmware.judge import ROOT, Judge
 
-FIELDS = ("sample_s", "report_s", "retry_s", "retry_max_s", "sleep", "rules", "rekey_frames", "rekey_days")
+FIELDS = ("sample_s", "report_s", "retry_s", "retry_max_s", "sleep", "sample_ms", "rekey_frames", "rekey_days")
 FIELDS += ("output_safe", "output_longest_s")
 Config = namedtuple("Config", FIELDS)
 
@@ -70,7 +70,7 @@ class Bearer:
     async def ready(self):
         pass
 
-    async def exchange(self, frame, take):
+    async def exchange(self, frame, take, again=None):
         self.count += 1
         return self.count % 7 != 0 and take(self.judge.take(frame))
 
@@ -109,7 +109,7 @@ def make_parts(clock):
     parts.state = RtcState(lambda data=b"": data)
     begin_boot(parts.settings, journal, parts.state)
     parts.uptime = Uptime(clock, phase_ms=0)
-    parts.config = Config(10, 30, 5, 300, "idle", None, 65_536, 30, None, 3600)
+    parts.config = Config(10, 30, 5, 300, "idle", 0, 65_536, 30, None, 3600)
     parts.sampler = Sampler({"bme280": Sensor()}, parts.uptime)
     parts.alarms, parts.rules = Alarms([]), None
     parts.bearer = Bearer()

@@ -6,6 +6,7 @@ from drivers.link import ack as acks
 from drivers.link import frame as frames
 from drivers.link.keys import DOWN, UP, derive, nonce
 from drivers.link.order import pack_command
+from drivers.link.schema import OUTCOME
 from drivers.link.seal import Ccm
 from drivers.link.unpack import unpack
 
@@ -45,7 +46,7 @@ class Judge:
         self.down_counter = 0
         self.repeats = 0
         self.utc_s = None  # goes with the answer to a FULL frame
-        self.order = None  # goes with the next answer (drivers.link.order.pack_order)
+        self.order = None  # goes with each answer until an outcome comes (drivers.link.order.pack_order)
 
     def take(self, frame):
         """Open, check and store one uplink. Returns the sealed ack."""
@@ -87,6 +88,8 @@ class Judge:
             assert known is None or known == content, f"two contents for {epoch}/{report.seq}"
             self.repeats += known is not None
             self.reports[epoch, report.seq] = content
+            if report.schema == OUTCOME and known is None:
+                self.order = None
             self.highest[epoch] = max(self.highest.get(epoch, 0), report.seq)
         for seq in range(body.floor - body.lost, body.floor):
             if (epoch, seq) not in self.reports:
@@ -109,8 +112,8 @@ class Judge:
         )
         if self.order is None:
             return self.seal_down(epoch, counter, plain, full=parsed.is_full)
-        order, self.order = self.order, None
-        return self.seal_down(epoch, counter, pack_command(order, plain), full=parsed.is_full, kind=frames.COMMAND)
+        plain = pack_command(self.order, plain)
+        return self.seal_down(epoch, counter, plain, full=parsed.is_full, kind=frames.COMMAND)
 
     def seal_down(self, epoch, counter, plain, *, full, root=None, kind=frames.ACK):
         """A downlink around `plain`, that answers the uplink `counter`."""

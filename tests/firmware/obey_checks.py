@@ -203,7 +203,7 @@ def what_is_no_order_is_counted_and_its_ack_still_counts():
 def an_output_is_on_for_the_time_stated_and_then_safe():
     for on_level, safe in ((1, 0), (0, 0), (1, 1), (0, 1)):
         street = Street()
-        street.parts.config = Config(10, 30, 5, 300, "idle", None, 65_536, 30, safe, 600)
+        street.parts.config = Config(10, 30, 5, 300, "idle", 0, 65_536, 30, safe, 600)
         street.parts.output = output = open_output({"output": {"pin": 6, "on_level": on_level}}, street.parts.config)
         pin, other = output[0], 1 - safe
         safe_level, other_level = (on_level, 1 - on_level) if safe else (1 - on_level, on_level)
@@ -290,7 +290,7 @@ def play_back(count):
     recorded = []
     exchange = street.parts.bearer.exchange
 
-    async def record(frame, take):
+    async def record(frame, take, again=None):
         def take_and_keep(downlink):
             recorded.append(bytes(downlink))
             return take(downlink)

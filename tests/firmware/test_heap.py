@@ -48,7 +48,7 @@ def test_both_bearers_new_keys_report_cycles_and_an_order_fit_128_kib(street: St
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("loaded", ["both", "lora", "mqtt", "lora and rules", "mqtt and rules"])
+@pytest.mark.parametrize("loaded", ["both", "lora", "mqtt", "lora and rules", "mqtt and rules", "lora and an alarm"])
 def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str) -> None:
     """Goes down by 4 KiB for as long as the node is acknowledged; prints the last heap that did."""
     shims, smallest = shims_of(street), None
@@ -57,6 +57,8 @@ def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str
     config = {**CONFIG, **(mqtt_config(mosquitto.port) if is_mqtt else {})}
     if "rules" in loaded:
         config["rules"] = RULES
+    if "alarm" in loaded:
+        config["alarms"] = [{"quantity": "pressure", "above": 1_000}]
     for heap_kib in range(HEAP_KIB, 64, -4):
         opened = (
             MqttGateway(Judge(ROOT), mosquitto.port)

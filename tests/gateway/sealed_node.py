@@ -19,6 +19,7 @@ class SealedNode:
         self._boot = boot
         self.counter = 0
         self.seq = 0
+        self._last = b"", frame.REPORT
 
     def report(self, *, uptime_s: int = 100, temperature: int = 2150, kind: int = frame.REPORT) -> bytes:
         """A new report of one climate measurement, just made, in a sealed frame."""
@@ -26,6 +27,12 @@ class SealedNode:
         one = pack.Report(self.seq, uptime_s, schema_id, values)
         body, _ = pack.pack([one], uptime_s=uptime_s, floor=0, max_len=200, full=True, boot=self._boot)
         self.seq += 1
+        self._last = body, kind
+        return self.seal(body, kind=kind)
+
+    def repeat(self) -> bytes:
+        """The last report again, in another frame."""
+        body, kind = self._last
         return self.seal(body, kind=kind)
 
     def seal(self, body: bytes, *, kind: int = frame.REPORT) -> bytes:
@@ -37,10 +44,10 @@ class SealedNode:
         aad = frame.aad_uplink(head[:3], epoch, counter)
         return bytes(head) + AESCCM(key, tag_length=8).encrypt(keys.nonce(iv, counter), body, aad)
 
-    def open_ack(self, downlink: bytes) -> Any:
-        """The ack in a downlink to the last frame, resolved. Raises what a bad seal raises."""
+    def open_ack(self, downlink: bytes, *, back: int = 0) -> Any:
+        """The ack in a downlink to the last frame, or to one before, resolved. Raises what a bad seal raises."""
         epoch, seen = self._enrolment.epoch, frame.parse_downlink(downlink)
         key, iv = keys.derive(self._enrolment.root_key, epoch, keys.DOWN)
-        aad = frame.aad_downlink(seen.head, epoch, seen.counter, self.counter - 1)
+        aad = frame.aad_downlink(seen.head, epoch, seen.counter, self.counter - 1 - back)
         body = AESCCM(key, tag_length=8).decrypt(keys.nonce(iv, seen.counter), downlink[seen.header_len :], aad)
         return ack.unpack_ack(body).resolve(self.seq)

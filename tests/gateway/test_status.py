@@ -13,6 +13,7 @@ import pytest
 from paho.mqtt import publish
 
 from gateway import status_view
+from gateway.mapped import MappedText
 from gateway.status import StatusFile, overview, read_status
 from lamppost.cli import main
 from tests.gateway.agent import Agent
@@ -117,3 +118,25 @@ def test_running_agent_says_what_it_writes_to_its_flash(agent: Agent, port: int)
         assert flash["bytes_per_reading"] == round(flash["written_bytes"] / 3, 1)
     (line,) = [line for line in status_view.lines(overview(agent.data_dir), now_s=0) if line.startswith("flash: ")]
     assert "bytes per reading" in line or "not known" in line
+
+
+def test_a_mapped_text_grows_shrinks_and_comes_back_when_its_file_was_removed(tmp_path: Path) -> None:
+    file = MappedText(tmp_path / "text")
+    for text in (b"short", b"x" * 5_000, b"shorter"):
+        file.write(text)
+        assert (tmp_path / "text").read_bytes().rstrip() == text
+    (tmp_path / "text").unlink()
+    file.write(b"again")
+    assert (tmp_path / "text").read_bytes().rstrip() == b"again"
+    file.close()
+
+
+def test_a_mapped_text_that_is_written_again_keeps_its_time_of_change(tmp_path: Path) -> None:
+    """Else its inode would be in every commit of the file system's journal."""
+    file = MappedText(tmp_path / "text")
+    file.write(b"first")
+    changed = (tmp_path / "text").stat().st_mtime_ns
+    for _ in range(1000):
+        file.write(b"again")
+    assert (tmp_path / "text").stat().st_mtime_ns == changed
+    file.close()

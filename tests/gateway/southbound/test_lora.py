@@ -26,7 +26,10 @@ from drivers.link import beacon
 from drivers.link.frame import URGENT, FrameError
 from drivers.link.join import pack_join
 from drivers.radio.lora import Channel
-from gateway.clock import since_boot_s
+from firmware.bearer_lora import LoraBearer
+from firmware.config import parse
+from firmware.rtc import RtcState
+from firmware.uptime import Uptime
 from gateway.config import LoraSouthbound
 from gateway.core import Core, open_core
 from gateway.duty import DutyBook
@@ -42,6 +45,7 @@ from tests.gateway.sealed_node import SealedNode
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(30)]  # a receive window is a matter of milliseconds
 
 UP = Channel(868_100_000, 7, 125_000, 1, 14)
+ALARMS = 20
 FAR = "stranger-down-the-road"  # 150 m from the gateway, the node is at 30 m: its frames are captured
 DOWN = Channel(869_525_000, 7, 125_000, 1, 14, invert_iq=True)
 
@@ -109,7 +113,12 @@ async def served(
 ) -> AsyncIterator[LoraRadio]:
     """The gateway's side, running inside the block."""
     radio = LoraRadio(
-        radios.config("gateway"), core.intake, data_dir=tmp_path, count=core.counters.add, beacons=beacons
+        radios.config("gateway"),
+        core.intake,
+        data_dir=tmp_path,
+        count=core.counters.add,
+        beacons=beacons,
+        knows=lambda address: bool(core.nodes.candidates(address)),
     )
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(radio.run())
@@ -142,18 +151,6 @@ class Peer:
         self.radio.use(DOWN)
         packet = await self.radio.receive(self._buf, timeout_ms)
         return None if packet is None else (bytes(self._buf[: packet.length]), packet.done_us)
-
-    async def hears_ack(self, node: SealedNode) -> bool:
-        """Whether the answer to the node's last frame comes in its window; the window is all that is waited for."""
-        ends_s = time.monotonic() + 2.6
-        while (left_s := ends_s - time.monotonic()) > 0:
-            heard = await self.hear(int(left_s * 1000))
-            try:
-                if heard is not None and node.open_ack(heard[0]):
-                    return True
-            except (FrameError, InvalidTag):
-                continue  # an answer to somebody else
-        return False
 
 
 @pytest.fixture
@@ -263,7 +260,7 @@ async def test_radio_that_goes_away_is_served_again_when_it_is_back(
 
 async def test_beacons_go_out_as_their_intervals_begin(radios: Radios, core: Core, tmp_path: Path, peer: Peer) -> None:
     """Heard by the clock of the machine, each in its interval: a node that knows the anchor believes them."""
-    file = ChainFile(tmp_path, interval_s=1, boot_id="b", monotonic_s=since_boot_s)
+    file = ChainFile(tmp_path, interval_s=1, boot_id="b")
     chain = file.current()
     memory = beacon.remember(file.anchor() or b"", file.now_ms())
     certain = []
@@ -281,41 +278,97 @@ async def test_beacons_go_out_as_their_intervals_begin(radios: Radios, core: Cor
     assert core.counters["lora_beacons_sent"] >= 3
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(300)
-async def test_an_alarm_is_acked_while_joins_flood_the_air(radios, core, tmp_path, enrolment, peer) -> None:
-    """A stranger asks to join three times a second; each alarm is sent as a node sends it, again after a second."""
-    site = Site()
-    site.endorse(tmp_path)
-    radios.plug(FAR)
-    flooder = Peer(radios, FAR)
-    stranger = JoiningNode(site.trust())
-    node = SealedNode(enrolment)
-    times_s: list[float] = []
-    sent = 0
-    async with served(radios, core, tmp_path) as radio, asyncio.TaskGroup() as tasks:
-        await until(lambda: radio.status()["state"] == "receiving")
+def bearer_of(peer: Peer) -> LoraBearer:
+    """The firmware's own bearer on this radio."""
+    lora = parse({"bearer": "lora", "sensors": ["bme280"]}).lora
+    return LoraBearer(peer.radio, lora, Uptime(driver_clock), driver_clock, RtcState(lambda image: None))
 
-        async def flood() -> None:
-            for at in itertools.count():
-                message_1 = stranger.joiner._offer(bytes([at % 24])).message_1
-                await flooder.send(pack_join(1, at & 0xFFFF, 0, message_1))
-                await asyncio.sleep(0.3 * random.random() + 0.1)
 
+async def alarm_until_acked(bearer: LoraBearer, node: SealedNode) -> tuple[float, int]:
+    """An alarm as the firmware sends it. Returns the seconds to its ack, and how many frames it took."""
+    before, started_s = node.counter, time.monotonic()
+
+    def answers(downlink: bytes, back: int) -> bool:
+        try:
+            return bool(node.open_ack(downlink, back=back))
+        except (FrameError, InvalidTag):
+            return False  # an answer to somebody else, or to another frame
+
+    def take(downlink: bytes) -> bool:
+        return any(answers(downlink, back) for back in range(node.counter - before))
+
+    frame, is_acked = node.report(kind=URGENT), False
+    while not is_acked:
+        await bearer.ready()
+        is_acked = await bearer.exchange(frame, take, node.repeat)
+        frame = node.repeat()
+    return time.monotonic() - started_s, node.counter - before
+
+
+@asynccontextmanager
+async def flooded(radios: Radios, site: Site, name: str, address: Callable[[], int]) -> AsyncIterator[None]:
+    """A stranger asks to join three times a second, in the name of these addresses."""
+    radios.plug(name)
+    flooder, stranger = Peer(radios, name), JoiningNode(site.trust())
+
+    async def flood() -> None:
+        for at in itertools.count():
+            message_1 = stranger.joiner._offer(bytes([at % 24])).message_1
+            await flooder.send(pack_join(1, address(), 0, message_1))
+            await asyncio.sleep(0.3 * random.random() + 0.1)
+
+    async with asyncio.TaskGroup() as tasks:
         flooding = tasks.create_task(flood())
-        for _ in range(10):
-            started_s, is_acked = time.monotonic(), False
-            while not is_acked:
-                peer.radio.use(UP)
-                while not await peer.radio.channel_free():
-                    await asyncio.sleep(0.05)
-                await peer.send(node.report(kind=URGENT))
-                sent += 1
-                is_acked = await peer.hears_ack(node)
-            times_s.append(time.monotonic() - started_s)
+        yield
         flooding.cancel()
     flooder.close()
-    counters = core.counters.snapshot()
-    print(f"alarms acked after {[round(one, 1) for one in times_s]} s, {sent} frames for {len(times_s)}; {counters}")
-    assert counters["lora_joins_skipped_share"] > 0
-    assert sorted(times_s)[-1] < 30
+
+
+async def alarms_in_the_flood(
+    radios: Radios, core: Core, tmp_path: Path, enrolment: Enrolment, peer: Peer, *, who: str, where: str, count: int
+) -> list[float]:
+    """Seconds until each of so many alarms was acked, while a stranger asks to join without end.
+
+    who    "anybody": in any name; "the node itself": in the node's
+    where  FAR, or "near": where the node is, so that its frames drown the alarms they meet, and theirs it
+    """
+    site = Site()
+    site.endorse(tmp_path)
+    node = SealedNode(enrolment)
+    address = int(enrolment.address, 16)
+    found: list[tuple[float, int]] = []
+    async with served(radios, core, tmp_path) as radio:
+        await until(lambda: radio.status()["state"] == "receiving")
+        names = (lambda: random.randrange(0x10000)) if who == "anybody" else (lambda: address)
+        async with flooded(radios, site, where, names):
+            bearer = bearer_of(peer)
+            for _ in range(count):
+                found.append(await alarm_until_acked(bearer, node))
+                await asyncio.sleep(random.random())
+    times_s = sorted(one for one, _ in found)
+    counters = {name: n for name, n in core.counters.snapshot().items() if "lora" in name or "join" in name}
+    print(
+        f"{who}, {where}: {count} alarms, {sum(frames for _, frames in found)} frames: p50 {times_s[count // 2]:.1f} s,"
+        f" over 5 s {sum(one >= 5 for one in times_s)}, at most {times_s[-1]:.1f} s; {counters}"
+    )
+    return times_s
+
+
+async def test_an_alarm_is_acked_while_joins_flood_the_air(radios, core, tmp_path, enrolment, peer) -> None:
+    times_s = await alarms_in_the_flood(
+        radios, core, tmp_path, enrolment, peer, who="the node itself", where=FAR, count=1
+    )
+    assert times_s[0] < 15  # how soon is measured in the soak
+    assert core.counters["lora_joins_skipped_share"] > 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("who", ["anybody", "the node itself"])
+@pytest.mark.parametrize("where", [FAR, "near"])
+async def test_an_alarm_is_acked_within_five_seconds_while_joins_flood_the_air(
+    radios, core, tmp_path, enrolment, peer, who, where
+) -> None:
+    times_s = await alarms_in_the_flood(radios, core, tmp_path, enrolment, peer, who=who, where=where, count=ALARMS)
+    late = sum(one >= 5 for one in times_s)
+    assert late <= (0 if where == FAR else ALARMS // 20)  # chance may drown all six frames of one that is near
