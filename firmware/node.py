@@ -145,7 +145,7 @@ class Node:
             machine.reset()
         delay_s = min(self._config.retry_s << min(state.misses - 1, 16), self._config.retry_max_s)
         if parts.reporter.has_urgent:
-            delay_s = min(delay_s, 1 << min(state.misses, 5), _URGENT_RETRY_MAX_S)
+            delay_s = min(delay_s, 2 * state.misses if state.misses <= _INSIST else _URGENT_RETRY_MAX_S)
         state.report_at_s = parts.uptime.seconds() + 1 + delay_s // 2 + random_below(delay_s)
 
     def _schedule_regular(self):

@@ -62,12 +62,7 @@ async def open_southbound(config: Config, core: Core, stack: AsyncExitStack) -> 
         core.publishers.append(broker.publish)
     if lora:
         if lora.beacon_s:
-            core.beacons = ChainFile(
-                config.gateway.data_dir,
-                interval_s=lora.beacon_s,
-                boot_id=core.clock.boot_id,
-                monotonic_s=core.clock.monotonic_s,
-            )
+            core.beacons = ChainFile(config.gateway.data_dir, interval_s=lora.beacon_s, boot_id=core.clock.boot_id)
         radio = LoraRadio(
             lora,
             core.intake,

@@ -1,11 +1,11 @@
 """The gateway's hash chain: which key its beacons of each interval are tagged under, and which one is out.
 
-Time is CLOCK_BOOTTIME, which nobody can set, and a chain belongs to one boot of the machine. So the key of an interval
-is disclosed after that interval whatever is restored: a process that starts again in the same boot goes on with the
-chain and finds the interval by the clock, not by a count on disk; in another boot, on another machine, or with a clock
-that reads less than the chain's beginning, the chain is given up, and no key of it is ever disclosed again. Not
-defended: a virtual machine that is resumed from a snapshot of its memory. The file holds the chain's end: no back-up
-has it.
+Time is CLOCK_MONOTONIC_RAW: nobody can set it, and no time server makes it run faster than a node reckons with (chrony
+may steer the others by 8 %). A chain belongs to one boot of the machine. So the key of an interval is disclosed after
+that interval whatever is restored: a process that starts again in the same boot goes on with the chain and finds the
+interval by the clock, not by a count on disk; in another boot, on another machine, or with a clock that reads less than
+the chain's beginning, the chain is given up, and no key of it is ever disclosed again. Not defended: a virtual machine
+that is resumed from a snapshot of its memory. The file holds the chain's end: no back-up has it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import logging
 import secrets
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 FILE = "beacons.json"
 LAST = 16_384  # intervals of a chain: 12 days of 64 s; a quarter of a second to compute on a Raspberry Pi
 _U16 = 0xFFFF
+
+
+def unsteered_s() -> float:
+    """Seconds since the boot, by the crystal alone."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +86,15 @@ class ChainFile:
     """The chain in force, on file before anything is said under it."""
 
     def __init__(
-        self, data_dir: Path, *, interval_s: int, boot_id: str, monotonic_s: Callable[[], float], last: int = LAST
+        self,
+        data_dir: Path,
+        *,
+        interval_s: int,
+        boot_id: str,
+        monotonic_s: Callable[[], float] = unsteered_s,
+        last: int = LAST,
     ) -> None:
-        """monotonic_s  CLOCK_BOOTTIME, of which boot_id is the boot"""
+        """boot_id  of the boot that monotonic_s counts from"""
         self._path = data_dir / FILE
         self._interval_s = interval_s
         self._boot_id = boot_id

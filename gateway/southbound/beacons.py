@@ -9,8 +9,8 @@ from gateway.clock import ClockTrust
 from gateway.identity.chain import Chain, ChainFile
 
 log = logging.getLogger(__name__)
-_AHEAD_MS = 1_000  # how long before its moment a beacon is made
-_AFTER_MS = 5  # after the interval began: no rounding of clocks may disclose a key before its interval is over
+_AHEAD_MS = 250  # how long before its moment a beacon is made
+_AFTER_MS = 25  # after the interval began: a clock that is steered by 8 % meanwhile may not disclose a key early
 _RETRY_MS = 60_000
 
 
@@ -25,7 +25,7 @@ class Beacons:
         self._blocked_until_ms = 0
 
     def due(self, *, now_us: int) -> tuple[bytes, int] | None:
-        """The next beacon and its moment (microseconds, as now_us), once that is less than a second away."""
+        """The next beacon and its moment (microseconds, as now_us), once that is near."""
         now_ms = self._file.now_ms()
         chain = self._chain(now_ms)
         if chain is None:

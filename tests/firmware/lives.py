@@ -177,9 +177,23 @@ def live(seed, harm, *, deaths=6, loss=30):
     )
 
 
-def _until_cut(life):
+def cut_at_each(operations):
+    """One life that loses its power at each flash or NVS operation after a start, from the first to this one."""
+    random.seed(operations)
+    life = Life(random, loss=20)
+    life.boot()
+    for at in range(1, operations + 1):
+        _until_cut(life, at)
+        while not _booted(life):
+            pass
+    life.drain()
+    life.check()
+    print("cut at each of", operations, "operations, boots", life.boots, "issued", len(life.issued))
+
+
+def _until_cut(life, at=None):
     """Work until the supply fails in the middle of a flash or NVS operation."""
-    life.supply.cut_after(life.rng.randrange(1, 200))
+    life.supply.cut_after(at or life.rng.randrange(1, 200))
     try:
         while True:
             life.measure()

@@ -49,7 +49,7 @@ SHOWN = MAIN.read_text().replace(
 async def with_beacons(street: Street, data_dir: Path) -> AsyncIterator[Core]:
     """A gateway on the street's radio, with a beacon every four seconds."""
     async with running_core(data_dir, commit_window_s=0.02) as core:
-        core.beacons = ChainFile(data_dir, interval_s=4, boot_id=core.clock.boot_id, monotonic_s=core.clock.monotonic_s)
+        core.beacons = ChainFile(data_dir, interval_s=4, boot_id=core.clock.boot_id)
         radio = LoraRadio(
             LoraSouthbound(device=f"virtual:{street.gateway_radio_path}"),
             core.intake,

@@ -59,6 +59,12 @@ def test_no_number_repeats_and_nothing_is_lost_in_silence(harm: str) -> None:
     assert "all lived" in check_micropython(script, heapsize="16m")
 
 
+def test_no_number_repeats_whichever_block_the_power_goes_at() -> None:
+    """littlefs' own blocks, and NVS; what a join writes is in tests/faults/test_node_cuts.py."""
+    printed = check_micropython("from tests.firmware.lives import cut_at_each\ncut_at_each(80)", heapsize="16m")
+    assert "cut at each of 80 operations" in printed
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_lives_notice_a_broken_rule(name: str) -> None:
     script = LIVES.format(mutant=MUTANTS[name], seeds=40, harm="cut" if "counter" in name else "all")

@@ -62,9 +62,9 @@ class Turning(Street):
 
 
 def keys_turn_by_count_when_all_is_sent():
-    street = Turning(frames=256)
+    street = Turning(frames=64)
     street.parts.bearer.keys = None  # a bearer that asks for beacons
-    street.serve(700)
+    street.serve(150)
     street.drain()
     assert street.parts.bearer.keys == (street.parts.settings, street.parts.reporter.up, street.parts.reporter.down)
     assert street.parts.settings.epoch == 3
@@ -77,18 +77,18 @@ def keys_turn_by_count_when_all_is_sent():
 
 
 def what_waits_holds_new_keys_up_to_twice_the_count():
-    street = Turning(frames=256)
+    street = Turning(frames=64)
     exchange = street.parts.bearer.exchange
 
     async def deaf(frame, take, again=None):
         return False
 
     street.parts.bearer.exchange = deaf
-    street.serve(300)
+    street.serve(80)
     assert street.parts.settings.epoch == 1
     street.parts.bearer.exchange = exchange
     street.node._has_backlog = lambda: False
-    while street.parts.settings.next_counter < 512 + 1:
+    while street.parts.settings.next_counter < 2 * 64 + 1:
         street.clock.pass_s(10)
         asyncio.run(street.node.sample_once())
         asyncio.run(street.node.sample_once())  # never all sent
@@ -133,8 +133,8 @@ def a_gateway_that_does_not_know_the_time_ages_no_key():
 
 
 def an_answer_under_the_old_keys_is_not_taken():
-    street = Turning(frames=256)
-    street.serve(250)
+    street = Turning(frames=64)
+    street.serve(55)
     street.clock.pass_s(10)
     asyncio.run(street.node.sample_once())
     counter = street.parts.settings.next_counter

@@ -112,7 +112,7 @@ class StreetNode:
         self.supply = Supply()
         self.nvs = Nvs(self.supply)
         self.keys = KeyPair()
-        self.enrolment = enrol_public(data_dir, public_key=self.keys.public)
+        self.enrolment = enrol_public(data_dir, public_key=self.keys.public, alias=folder.name)
         born = nvs_of_born(self.enrolment, trust=trust.to_bytes())
         self.nvs.entries.update({**born, "priv": p256.to_octets(self.keys.private), "seed": os.urandom(32)})
         self.clock = Clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from drivers.link import frame as frames
 from drivers.link import keys
 from drivers.link.frame import BEACON
 from drivers.link.seal import Ccm
+from gateway.config import parse
 from gateway.core import Core
 from gateway.identity.chain import ChainFile
+from gateway.parts import open_southbound
 from tests.gateway.cores import ManualTime, hear, running_core
 from tests.gateway.link_node import LinkNode, aes_ecb
 
@@ -88,3 +91,20 @@ async def test_a_stolen_nodes_ask_is_no_other_nodes(tmp_path: Path, node: LinkNo
         with_beacons(core, tmp_path)
         await hear(core, node.frame(0))
         assert (await hear(core, thief.seal(b"", kind=BEACON))).reason == "bad_tag"
+
+
+@pytest.mark.parametrize("beacon_s, is_told", [(0, False), (16, True)])
+async def test_the_setting_of_the_radio_says_whether_there_are_beacons(
+    tmp_path: Path, node: LinkNode, beacon_s: int, is_told: bool
+) -> None:
+    config = parse(
+        f'[gateway]\nid = "gw-1"\nsite = "test"\ndata_dir = "{tmp_path}"\n'
+        f'[southbound.lora]\ndevice = "virtual:{tmp_path}/none.sock"\nbeacon_s = {beacon_s}\n'
+    )
+    async with AsyncExitStack() as stack, running_core(tmp_path, clock=ManualTime().clock) as core:
+        (radio,) = (part for part in await open_southbound(config, core, stack) if part.name == "southbound.lora")
+        assert radio.status()["state"] == "starting"
+        if core.beacons:
+            core.beacons.current()  # as the radio does
+        await hear(core, node.frame(0))
+        assert (await hear(core, node.seal(b"", kind=BEACON))).accepted is is_told

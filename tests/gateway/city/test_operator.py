@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from paho.mqtt import publish
 
+from gateway.city.mqtt import MqttCity
+from gateway.city.operator import Operators
 from gateway.config import CityConfig, ConfigError
+from gateway.edge.acknowledgement import Acknowledgement
+from gateway.endpoint import Endpoint
+from gateway.mqtt import codes
+from gateway.mqtt.client import ClientOptions
+from gateway.mqtt.packet import Packet, Suback, Subscribe
 from gateway.status import read_status
 from tests.gateway.agent import Agent
 from tests.gateway.edge.test_agent import records, send
+from tests.peers.scripted_broker import ScriptedBroker, accept_all
 
 TOPIC = "city/test/gw-1/ack"
 SETTINGS = """
@@ -69,18 +79,40 @@ def test_an_alarm_is_acknowledged_from_the_city_and_by_nobody_else(
         say(mosquitto.port, {**GOOD, "n": 2})  # another time
         say(mosquitto.port, {**GOOD, "rule": "cold"})
         say(unused_tcp_port, GOOD)  # a device
-        agent.wait_until(lambda: counter(agent, "operator_messages_refused") == 8)
-        agent.wait_until(lambda: counter(agent, "operator_acknowledgements_void") == 2)
-        agent.wait_until(lambda: counter(agent, "mqtt_refused_topic") == 1)
         assert [one["alarm/state"] for one in records(agent, "alarm")] == ["raised"]
         say(mosquitto.port, GOOD)
-        agent.wait_until(lambda: counter(agent, "operator_acknowledgements") == 1)
         say(mosquitto.port, GOOD)
         agent.wait_until(lambda: counter(agent, "operator_acknowledgements_void") == 3)
+        assert counter(agent, "operator_acknowledgements") == 1
+        assert counter(agent, "operator_messages_refused") == 8
+        assert counter(agent, "mqtt_refused_topic") == 1
         told = records(agent, "alarm")
         assert [one["alarm/state"] for one in told] == ["raised", "acknowledged"]
         assert told[1]["alarm/by"] == "kim (city)"
         assert agent.stop() == 0
+
+
+async def test_a_platform_that_lets_nobody_listen_gets_its_readings_all_the_same() -> None:
+    def answer(packet: Packet) -> Iterable[Packet | bytes]:
+        return (
+            [Suback(packet.packet_id, [codes.NOT_AUTHORISED])] if isinstance(packet, Subscribe) else accept_all(packet)
+        )
+
+    async def nobody(note: Acknowledgement) -> bool:
+        raise AssertionError(note)
+
+    operators = Operators(TOPIC, city="city", acknowledge=nobody, count=lambda name: None)
+    async with ScriptedBroker(answer) as broker:
+        options = ClientOptions(endpoint=Endpoint(host="127.0.0.1", port=broker.port, is_tls=False), client_id="gw")
+        city = MqttCity(options, site="test", operators=operators)
+        running = asyncio.create_task(city.run())
+        await broker.wait_for(lambda: any(isinstance(one, Subscribe) for one in broker.received))
+        async with asyncio.timeout(5):
+            while city.status()["operators"] == "not subscribed":
+                await asyncio.sleep(0.01)
+        assert city.status()["operators"] == "0x87 not authorised"
+        assert (city.state, city.room > 0) == ("connected", True)
+        running.cancel()
 
 
 @pytest.mark.parametrize(

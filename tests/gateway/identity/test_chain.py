@@ -122,7 +122,7 @@ def test_no_key_goes_out_early_in_any_history(tmp_path: Path) -> None:
     ends: dict[bytes, int] = {}  # when the interval of each key is over
     said: Counter[tuple[bytes, int]] = Counter()
     chains_met = set()
-    for at in range(3_000):
+    for at in range(6_000):
         if at == 0 or dice.random() < 0.01:
             file = boot.start()
             clock = ClockTrust(wall=lambda: NOW_S, monotonic=lambda: boot.up_s)
@@ -142,7 +142,7 @@ def test_no_key_goes_out_early_in_any_history(tmp_path: Path) -> None:
         anchor = file.anchor()
         if anchor is not None:
             assert file.now_ms() >= ends[anchor[11:27]]
-        boot.up_s += dice.uniform(0.1, 2.0)
+        boot.up_s += dice.choice((0.1, 0.1, 0.1, 1.5)) * dice.uniform(0.5, 1.5)
         if dice.random() < 0.004:
             (tmp_path / FILE).write_bytes(dice.choice(images))
         if dice.random() < 0.001:
@@ -150,19 +150,19 @@ def test_no_key_goes_out_early_in_any_history(tmp_path: Path) -> None:
             file = boot.start()
             sender = Beacons(file, clock, count=lambda name, n: None)
     assert len(chains_met) > 5
-    assert len(said) > 100
+    assert len(said) > 30
 
 
 def test_a_beacon_is_made_once_and_tells_the_time_of_its_moment(boot: Boot) -> None:
     clock = ClockTrust(wall=lambda: NOW_S + boot.up_s, monotonic=lambda: boot.up_s)
     sender = Beacons(boot.start(), clock, count=lambda name, n: None)
     assert sender.due(now_us=0) is None
-    boot.up_s += INTERVAL_S - 0.5
+    boot.up_s += INTERVAL_S - 0.125
     frame, due_us = sender.due(now_us=7_000_000) or (b"", 0)
-    assert due_us == 7_505_000
+    assert due_us == 7_150_000
     _, interval, _, utc_256, error_4, more = beacon.parse(frame)
     assert (interval, error_4, more) == (2, 2, b"")
-    assert utc_256 / 256 == pytest.approx(NOW_S + 1_000 + INTERVAL_S, abs=0.01)
+    assert utc_256 / 256 == pytest.approx(NOW_S + 1_000 + INTERVAL_S, abs=0.04)
     assert sender.due(now_us=7_000_000) is None
 
 
@@ -171,6 +171,6 @@ def test_a_gateway_that_does_not_know_the_time_says_so(boot: Boot) -> None:
     file = boot.start()
     sender = Beacons(file, clock, count=lambda name, n: None)
     file.current()
-    boot.up_s += INTERVAL_S - 0.5
+    boot.up_s += INTERVAL_S - 0.125
     frame, _ = sender.due(now_us=0) or (b"", 0)
     assert beacon.parse(frame)[3] is None

@@ -30,7 +30,6 @@ from firmware.bearer_lora import LoraBearer
 from firmware.config import parse
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
-from gateway.clock import since_boot_s
 from gateway.config import LoraSouthbound
 from gateway.core import Core, open_core
 from gateway.duty import DutyBook
@@ -261,7 +260,7 @@ async def test_radio_that_goes_away_is_served_again_when_it_is_back(
 
 async def test_beacons_go_out_as_their_intervals_begin(radios: Radios, core: Core, tmp_path: Path, peer: Peer) -> None:
     """Heard by the clock of the machine, each in its interval: a node that knows the anchor believes them."""
-    file = ChainFile(tmp_path, interval_s=1, boot_id="b", monotonic_s=since_boot_s)
+    file = ChainFile(tmp_path, interval_s=1, boot_id="b")
     chain = file.current()
     memory = beacon.remember(file.anchor() or b"", file.now_ms())
     certain = []
