@@ -141,31 +141,21 @@ class Intake:
 
     async def submit_senml(self, message: Message) -> Verdict:
         """Take one message of a third-party device. Returns after the commit."""
-        (verdict,) = await self.submit_batch([message])
-        return verdict
-
-    async def submit_batch(self, messages: Sequence[Message], *, within_s: float | None = None) -> list[Verdict]:
-        """Take messages that came together, in their order. Returns after the commit, one verdict each.
-
-        within_s  the longest that they wait for company; None: as the rate of arrivals allows
-        """
-        self._counters.add("senml_messages", len(messages))
+        self._counters.add("senml_messages")
         try:
-            taken = await self._store.write(
-                lambda tx: [self._devices.take(tx, message) for message in messages],
-                within_s=self._within_s(within_s),
-                weight=len(messages),
-            )
+            taken = await self._store.write(lambda tx: self._devices.take(tx, message), within_s=self._within_s(None))
         except StoreError as error:
-            return [self._not_stored(error) for _ in messages]
-        return [self._acknowledge(one) for one in taken]
+            return self._not_stored(error)
+        return self._acknowledge(taken)
 
     async def submit_bursts(
         self, bursts: Sequence[Burst | Message], *, within_s: float | None = None
     ) -> list[list[str | None]]:
-        """The same of bursts, and of single messages among them: why each message is refused, None if it is not.
+        """Take messages of third parties that came together, in their order. Returns after the commit.
 
-        Raises StoreError: nothing of them is stored, and nothing is to be acknowledged.
+        within_s  the longest that they wait for company; None: as the rate of arrivals allows
+        Returns   for each why its messages are refused, None for one that is not
+        Raises    StoreError: nothing of them is stored, and nothing is to be acknowledged
         """
         count = sum([len(one.payloads) if isinstance(one, Burst) else 1 for one in bursts])
         self._counters.add("senml_messages", count)

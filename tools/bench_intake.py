@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gateway.core import Core, open_core
-from gateway.intake import Message, Uplink
+from gateway.intake import Burst, Uplink
 from tests.gateway.link_node import LinkNode
 
 NODES = 20
@@ -100,8 +100,9 @@ def senml_jobs(core: Core, messages: int, began_s: float) -> list[Callable[[], A
         payload = json.dumps([{"n": "temperature", "u": "Cel", "t": began_s + number, "v": 21.5}]).encode()
 
         async def job(payload: bytes = payload, device: str = f"meter-{number % 200}") -> int:
-            message = Message(device=device, payload=payload, content_type=None, received_at_s=time.time())
-            return (await core.intake.submit_senml(message)).stored
+            burst = Burst(devices=[device], payloads=[payload], received_at_s=time.time())
+            assert await core.intake.submit_bursts([burst]) == [[None]]
+            return 1
 
         jobs.append(job)
     return jobs

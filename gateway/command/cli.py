@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.command.note import Note, fetch, leave
+from gateway.command.note import LONGEST_TTL_S, Note, fetch, leave
 from gateway.command.rows import WAITING
 from gateway.command.wish import CommandError
 from gateway.config import add_config_argument, load
@@ -62,8 +62,8 @@ def run_command(args: argparse.Namespace) -> int:
     options = {name: value for name, value in given.items() if value is not None}
     note = Note(node=args.node, name=args.name, options=options, by=args.by or getpass.getuser(), ttl_s=args.ttl)
     wished = note.wish()
-    if args.ttl is not None and args.ttl < 1:
-        raise CommandError("--ttl must be seconds, 1 or more")
+    if args.ttl is not None and not 0 < args.ttl <= LONGEST_TTL_S:
+        raise CommandError(f"--ttl must be seconds, 1 to {LONGEST_TTL_S}")
     status = read_status(data_dir)
     if status is None or not status.is_running:
         raise CommandError("the gateway is not running; start it with: lamppost gateway run")

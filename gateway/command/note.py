@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _FOLDER = "commands"
 _MOST_BYTES = 2_000
 _MOST = 100
+LONGEST_TTL_S = 31 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def fetch(path: Path) -> dict[str, object] | None:
 
 def _read(table: dict[str, object], token: str) -> Note:
     options, ttl_s = table["options"], table["ttl_s"]
-    if not isinstance(options, dict) or not (ttl_s is None or isinstance(ttl_s, int)):
+    if not isinstance(options, dict) or not (ttl_s is None or (isinstance(ttl_s, int) and 0 < ttl_s <= LONGEST_TTL_S)):
         raise TypeError("options and ttl_s")
     texts = {name: str(table[name])[:128] for name in ("node", "name", "by")}
     return Note(**texts, options=options, ttl_s=ttl_s, token=token)

@@ -12,7 +12,9 @@ from array import array
 from collections.abc import Iterable
 
 _BITS = 18
-_SHIFT, _LAST = 64 - _BITS, (1 << _BITS) - 1
+_LAST = (1 << _BITS) - 1
+_FILTER_BITS = 21
+_FILTER_SHIFT = 64 - _FILTER_BITS
 _MOST = int((1 << _BITS) * 0.7)
 _TABLES = 3
 _U64 = (1 << 64) - 1
@@ -20,25 +22,40 @@ _SALTS = 16_384
 
 
 class _Table:
-    """Open addressing. The multiplier is secret: a device must not be able to choose where its ids lie."""
+    """Open addressing, behind a bit for each of many more places that says whether it is worth a look.
 
-    __slots__ = ("count", "slots")
+    The multiplier is secret: a device must not be able to choose where its ids lie.
+    """
+
+    __slots__ = ("bits", "count", "slots")
 
     def __init__(self) -> None:
         self.slots = array("Q", bytes(8 << _BITS))
+        self.bits = bytearray(1 << _FILTER_BITS - 3)
         self.count = 0
 
     def insert(self, marks: Iterable[int], multiplier: int) -> None:
         """Note these; there must be room for all."""
-        slots, count = self.slots, self.count
+        slots, bits, count = self.slots, self.bits, self.count
         for mark in marks:
-            at = (mark * multiplier & _U64) >> _SHIFT
+            place = (mark * multiplier & _U64) >> _FILTER_SHIFT
+            at = place >> _FILTER_BITS - _BITS
             while (found := slots[at]) and found != mark:
                 at = (at + 1) & _LAST
             if not found:
                 slots[at] = mark
+                bits[place >> 3] |= 1 << (place & 7)
                 count += 1
         self.count = count
+
+    def holds(self, mark: int, at: int) -> bool:
+        """Whether it is here. `at`: where it would lie if nothing were in its way."""
+        slots = self.slots
+        while found := slots[at]:
+            if found == mark:
+                return True
+            at = (at + 1) & _LAST
+        return False
 
 
 class Heard:
@@ -67,26 +84,17 @@ class Heard:
     def __contains__(self, mark: int) -> bool:
         if mark in self._pending:
             return True
-        start = (mark * self._multiplier & _U64) >> _SHIFT
-        for table in self._tables:
-            slots, at = table.slots, start
-            while found := slots[at]:
-                if found == mark:
-                    return True
-                at = (at + 1) & _LAST
+        place = (mark * self._multiplier & _U64) >> _FILTER_SHIFT
+        byte, bit, at = place >> 3, 1 << (place & 7), place >> _FILTER_BITS - _BITS
+        for table in self._tables:  # noqa: SIM110 - a generator would cost more than the look
+            if table.bits[byte] & bit and table.holds(mark, at):
+                return True
         return False
 
     def note(self, mark: int) -> bool:
-        """Whether an id is new; then it is noted, as of the commit in the making. (`in` and `add` in one call.)"""
-        if mark in self._pending:
+        """Whether an id is new; then it is noted, as of the commit in the making."""
+        if mark in self:
             return False
-        start = (mark * self._multiplier & _U64) >> _SHIFT
-        for table in self._tables:
-            slots, at = table.slots, start
-            while found := slots[at]:
-                if found == mark:
-                    return False
-                at = (at + 1) & _LAST
         self._pending[mark] = None
         return True
 

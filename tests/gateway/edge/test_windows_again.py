@@ -114,6 +114,6 @@ async def test_flash_is_spared_the_rows_of_windows(tmp_path: Path) -> None:
     for name, edge in (("none", EdgeConfig(window_s=0)), ("minute", WINDOWS)):
         async with running_core(tmp_path / name, edge=edge, clock=ManualTime().clock) as core:
             for number in range(3):
-                await core.intake.submit_batch([message(number * 100 + more) for more in range(100)])
+                await core.intake.submit_bursts([message(number * 100 + more) for more in range(100)])
             written[name] = core.store.vault.bytes_written
     assert written["minute"] <= written["none"]
