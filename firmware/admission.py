@@ -2,7 +2,8 @@
 
 A node without a session tries until it is admitted, at growing intervals; one whose gateway fell silent tries once and
 goes on as it was. NVS entries besides settings': "priv" and "seed" (birth), "site" (whom it trusts: drivers.link.site),
-"join" i32 1: a join is due, "joins" i32: joins that failed in a row, "next": what a join agreed on (enrol.adopt).
+"join" i32 1: a join is due, "joins" i32: joins that failed in a row, "next": what a join agreed on (enrol.adopt),
+"acked": what a gateway has that fell silent (leaving).
 
 The steps load their own modules and leave none behind: 128 KiB hold radio and curve, but not what opens them as well.
 """

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.identity.cbor import decode, encode
+from gateway.identity.cose import Signer, sign1
 from gateway.registry import statement as st
 from gateway.registry.bundle import BundleError, decode_piece, encode_piece
 from gateway.registry.mqtt_sync import _read_have
 from tests.campaign import MILLION, campaign
-from tests.gateway.registry.sites import Person, about, forged, town
+from tests.gateway.registry.sites import Person, about, carry, forged, town
+from tests.gateway.registry.test_lan_sync import Stranger, on_the_lan, until
 
 
 def mutated(rng: random.Random, message: bytes, other: bytes) -> bytes:
@@ -66,7 +69,8 @@ def test_mutated_pieces_are_refused_by_name_and_change_nothing(tmp_path: Path, c
 @pytest.mark.parametrize("count", [3_000, MILLION])
 def test_mutated_sizes_are_read_or_refused(count: int, capsys) -> None:
     rng = random.Random(2027)
-    honest = b"\x82\x64gw-1\xa2\x6eoslo/authority\x18\x63\x69oslo/gw-1\x05"
+    honest = encode(["gw-1", {"oslo/authority": 99, "oslo/gw-1": 5}])
+    assert _read_have(honest)[1]["oslo/gw-1"] == 5
     with campaign("registry sync, sizes", count, capsys) as outcomes:
         for _ in range(count):
             try:
@@ -75,3 +79,46 @@ def test_mutated_sizes_are_read_or_refused(count: int, capsys) -> None:
             except BundleError:
                 outcomes["malformed"] += 1
     assert outcomes["malformed"]
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(3_600)])])
+async def test_mutated_conversations_are_refused_by_name(tmp_path: Path, count: int, capsys) -> None:
+    """At the listener of the LAN: each message is one item of a conversation, spoilt; the rest of it is honest."""
+    rng = random.Random(2028)
+    with town(tmp_path) as oslo:
+        one, two = oslo.add_gateway("gw-1"), oslo.add_gateway("gw-2")
+        for gateway in (one, two):
+            carry(oslo.authority, gateway)
+        oslo.say(Person().enrol())
+        piece = encode_piece(next(oslo.authority.own().pieces(one.writer("oslo/authority").size)))
+        before = one.state_digest()
+        async with on_the_lan([one], [[]]) as (office,):
+            with campaign("registry LAN", count, capsys) as outcomes:
+                for _ in range(count):
+                    await _converse(office.port, two.holder, rng, piece)
+                await until(lambda: not office.sync._places)
+                outcomes.update(office.counted)
+        assert one.state_digest() == before
+        assert {"registry_lan_malformed", "registry_lan_impostor"} <= set(outcomes)
+
+
+async def _converse(port: int, holder: Signer, rng: random.Random, piece: bytes) -> None:
+    """One conversation in which one of four items is not what it should be; then the line is cut."""
+    spoilt = rng.randrange(4)
+
+    def item(at: int, honest: bytes) -> bytes:
+        return mutated(rng, honest, piece) if at == spoilt else honest
+
+    async with Stranger(port) as stranger:
+        own = rng.randbytes(16)
+        stranger.send(item(0, encode([1, own])))
+        hello = await stranger.receive()
+        other = decode(hello)[1] if hello else bytes(16)
+        stranger.send(item(1, sign1(holder, encode(["oslo/gw-2", "dials", own, other]), external=b"lamppost lan 1")))
+        await stranger.receive()
+        stranger.send(item(2, encode({"oslo/authority": 1})))
+        if spoilt == 3:
+            stranger.send(mutated(rng, piece, encode({})))
+        stranger.writer.write_eof()
+        while await stranger.receive():
+            pass
