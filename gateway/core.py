@@ -11,8 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from gateway.boots import Boots
 from gateway.bursts import Bursts
 from gateway.clock import ClockTrust
 from gateway.clock_status import clock_status
+from gateway.clockwork import Clockwork
 from gateway.command.desk import Desk
 from gateway.command.queue import Commands
 from gateway.config import CommandConfig, EdgeConfig
@@ -28,8 +28,6 @@ from gateway.config_edge import ActionConfig, GroupConfig
 from gateway.counters import Counters
 from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
-from gateway.edge import acknowledgement
-from gateway.edge.acknowledgement import Acknowledgement
 from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
 from gateway.edge_settings import EdgeSettings
@@ -49,13 +47,13 @@ from gateway.outbox.entries import Transaction
 from gateway.outbox.files import Files
 from gateway.recorder import Recorder, as_it_came
 from gateway.sequences import Sequences
-from gateway.store import WINDOW_S, Store, StoreError, StoreFailed
+from gateway.store import WINDOW_S, Store, StoreFailed
 from gateway.trust import Trust
 from gateway.uplinks import Uplinks
 from gateway.wear import Wear
+from gateway.with_commits import AuditOfCommit, SavedCounters
 
 log = logging.getLogger(__name__)
-_EDGE_EVERY_S = 1.0
 _NODES_DIR = "nodes"
 
 
@@ -120,10 +118,9 @@ class Core:
         bounds = self._bounds(limits)
         self.outbox = self._recorder.outbox = Outbox(self.store, bounds, self.boot_table, now_s=self.clock.now_s)
         sequences, sessions = Sequences(), self._make_sessions(downlink_start)
-        self._sessions = sessions
         devices = self._devices()
         bursts = Bursts(devices, self._recorder, counters=self.counters)
-        self._set_up_edge(edge, groups)
+        self._set_up_edge(edge, groups, sessions)
         self.intake = self._intake(sequences, sessions, devices, bursts)
         self.store.on_commit(self._note_committed)
         for part in (
@@ -137,8 +134,8 @@ class Core:
             self.commands,
             self._numbering,
             self.boot_table,
-            _Housekeeping(self),
-            _AuditOfCommit(self.trust),
+            SavedCounters(self.counters, self.clock),
+            AuditOfCommit(self.trust),
         ):
             self.store.join(part)
 
@@ -176,22 +173,36 @@ class Core:
             may_speak=self.trust.device_refusal,
         )
 
-    def _set_up_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
+    def _set_up_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig], sessions: Sessions) -> None:
         self._settings = EdgeSettings(self._data_dir, edge, groups, label_of=self._label_of, count=self.counters.add)
         known = self._settings.groups()
         self._recorder.privacy = self._settings.privacy(known)
         self.edge = self._recorder.edge = Edge(edge, known, self._recorder.privacy, self.counters)
-        self.desk = self._recorder.desk = Desk(
+        desk = self._recorder.desk = self._desk()
+        self.clockwork = Clockwork(
+            self._data_dir,
+            known,
+            store=self.store,
+            recorder=self._recorder,
+            edge=self.edge,
+            settings=self._settings,
+            desk=desk,
+            nodes=self.nodes,
+            sessions=sessions,
+            trust=self.trust,
+        )
+
+    def _desk(self) -> Desk:
+        return Desk(
             self.commands,
             data_dir=self._data_dir,
             store=self.store,
             nodes=self.nodes,
             admission=self.trust.admission,
-            groups=lambda: self._groups,
+            groups=lambda: self.clockwork.groups,
             actions=self._actions_of,
             count=self.counters.add,
         )
-        self._groups = known
 
     def _intake(self, sequences: Sequences, sessions: Sessions, devices: Devices, bursts: Bursts) -> Intake:
         uplinks = Uplinks(
@@ -203,7 +214,7 @@ class Core:
             put_gap=self._recorder.put_gap,
             boots=self._boots,
             next_order=self.commands.next_for,
-            has_come=self._has_moved,
+            has_come=lambda tx, node, at_s: self.edge.node_moved(tx, node, at_s=at_s),
             anchor=lambda: self.beacons.anchor() if self.beacons else None,
         )
         joins = Joins(
@@ -235,83 +246,7 @@ class Core:
         """Commit, and tell windows when they are over, until cancelled; what was submitted is committed first."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.store.run(), name="core.commit")
-            tasks.create_task(self._tell_windows(), name="core.edge")
-
-    async def _tell_windows(self) -> None:
-        while True:
-            await asyncio.sleep(_EDGE_EVERY_S)
-            if self._settings.have_changed():
-                await self._take_up_edge()
-            await self.take_acknowledgements()
-            await self.desk.take_notes()
-            await self.take_departures()
-            await self.tell_windows()
-
-    async def take_departures(self) -> None:
-        """Have windows say `partial` of nodes that went to another gateway, as its log in the registry says."""
-        departed = self.trust.departed()
-        if not departed:
-            return
-
-        def mark(tx: Transaction) -> None:
-            for node, at_s in departed.items():
-                if self._sessions.of(tx, node) is not None:
-                    self._has_moved(tx, node, at_s)
-
-        try:
-            await self.store.write(mark)
-        except StoreError as error:
-            log.warning("windows of nodes that went to another gateway do not say so: %s", error)
-
-    def _has_moved(self, tx: Transaction, node: str, at_s: float) -> None:
-        self.edge.node_moved(tx, node, at_s=at_s)
-
-    async def tell_windows(self) -> None:
-        """Store the records of windows that are over, and what else time brings. On a full disk they wait."""
-        try:
-            await self.store.write(self._recorder.tick)
-        except StoreError as error:
-            log.debug("windows wait: %s", error)
-
-    async def take_acknowledgements(self) -> None:
-        """Take up what operators have acknowledged. On a full disk it waits."""
-        for path, note in acknowledgement.waiting(self._data_dir):
-            try:
-                await self.acknowledge(note)
-            except StoreError as error:
-                log.debug("acknowledgements wait: %s", error)
-                return
-            path.unlink(missing_ok=True)
-
-    async def acknowledge(self, note: Acknowledgement) -> bool:
-        """Somebody has seen an alarm. False if it is not raised, or was acknowledged before. Raises StoreError."""
-        labelled = [node for node, one in self.nodes.by_id.items() if one.alias == note.node]
-        note = replace(note, node=labelled[0]) if len(labelled) == 1 else note
-        is_taken = await self.store.write(partial(self._recorder.acknowledge, note=note), urgent=True)
-        if is_taken:
-            self.trust.audit.note("alarm acknowledged", note.node, note.rule, actor=note.by)
-        words = "acknowledged" if is_taken else "not raised, or acknowledged before"
-        log.info("alarm %s of %s: %s, by %s", note.rule, note.node, words, note.by)
-        return is_taken
-
-    async def reload_edge(self, edge: EdgeConfig, groups: Sequence[GroupConfig]) -> None:
-        """Go on under these settings, with groups read anew. Nothing that is held or stored is lost."""
-        self._settings.change(edge, groups)
-        await self._take_up_edge()
-
-    async def _take_up_edge(self) -> None:
-        known = self._settings.groups()
-        privacy = self._settings.privacy(known)
-
-        def change(tx: Transaction) -> None:
-            self.edge.reconfigure(tx, self._settings.edge, known, privacy)
-            self._recorder.privacy, self._groups = privacy, known
-
-        try:
-            await self.store.write(change)
-        except StoreError as error:
-            self._settings.try_again()
-            log.warning("the edge goes on under its old settings: %s", error)
+            tasks.create_task(self.clockwork.run(), name="core.clockwork")
 
     def on_alarm(self, listener: Callable[[Sequence[Change]], None]) -> None:
         """Call `listener` in the event loop with the steps of alarms, once they are on disk."""
@@ -410,38 +345,6 @@ class Core:
         """Whether alarms from this short address are events for now."""
         budget = self._recorder.alarm_budget
         return budget.is_anybody_over and any(budget.is_over(node.id) for node in self.nodes.candidates(address))
-
-
-class _AuditOfCommit:
-    """Last of all: what was recorded while a commit was made is on disk before it is."""
-
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
-        self._has_settled = False
-
-    def flush(self, tx: Transaction) -> None:
-        self._has_settled = self._trust.audit.settle()
-
-    def forget(self) -> None:
-        """The commit failed: what was recorded did not come to be."""
-        if self._has_settled:
-            self._trust.not_kept()
-        self._has_settled = False
-
-
-class _Housekeeping:
-    """Counters: written now and then, with a commit that happens anyway."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    def flush(self, tx: Transaction) -> None:
-        if not tx.frame.page_count:
-            return
-        self._core.counters.save(tx, self._core.clock.monotonic_s())
-
-    def forget(self) -> None:
-        """The counters in memory are right whatever the database says."""
 
 
 @asynccontextmanager

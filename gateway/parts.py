@@ -137,7 +137,7 @@ def _operators(city: CityConfig, config: Config, core: Core) -> Operators | None
         return None
     site, gateway = encoded(config.gateway.site), encoded(config.gateway.id)
     topic = city.operator_topic.replace("{site}", site).replace("{gateway}", gateway)
-    return Operators(topic, city=city.name, acknowledge=core.acknowledge, count=core.counters.add)
+    return Operators(topic, city=city.name, acknowledge=core.clockwork.acknowledge, count=core.counters.add)
 
 
 def _listener(mqtt: MqttSouthbound, endpoint: Endpoint, core: Core) -> IngestListener:

@@ -115,7 +115,7 @@ class _Renewal:
         for one in fields(Config):
             if one.name not in ("edge", "group") and getattr(new, one.name) != getattr(self._config, one.name):
                 log.warning("%s has changed; that takes effect at the next start", one.name)
-        await self._core.reload_edge(new.edge, new.group)
+        await self._core.clockwork.reload_edge(new.edge, new.group)
         self._actions.reconfigure(new.edge.action)
         for warning in self._core.edge_warnings():
             log.warning("%s", warning)

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CHECKPOINT_S = 900.0
-_HISTORY = 2  # full segments that are kept, and read at a start, for the ids they hold
+_HISTORY = 2  # full segments that are kept
+_READ = 1  # of these at a start, for the ids they hold: at least 100,000, far more than any sender has under way
 
 
 class Vault:
@@ -131,7 +132,7 @@ class Vault:
         if saved is not None:
             state.ledger = Ledger.from_json(saved["ledger"])
         position = Position(*saved["position"]) if saved else Position(0, 0, 0)
-        recall(self.log, position, state, history=_HISTORY)
+        recall(self.log, position, state, history=_READ)
         self.log.least = state.ledger.ends[:]
         tables_from = self._begun_at if saved is None else None
         self.damaged = replay(self.log, position, self.db, state, tables_from=tables_from)

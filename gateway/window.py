@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from statistics import median
 
 from gateway.outbox.frame import Frame
 from gateway.outbox.page import ROOM
@@ -15,7 +16,7 @@ from gateway.outbox.page import ROOM
 _SHORT_S = 0.2  # until it is on disk, so that the slowest of a hundred is at the city within a quarter of a second
 _MOST_LATE_S = 0.06  # taken off a wait because a busy machine or a slow disk adds it again
 _HALF_PAGE = ROOM // 2
-_MEMORY_S = 5.0  # over which a rate that falls is averaged; one that rises is believed the second time
+_MEMORY_S = 5.0  # over which the rate is averaged; a change is believed when it is seen the second time
 _LOOK_S = 0.1  # no rate is measured over less: two alarms in a row are none
 _FULL = 0.97
 _FIRST_GUESS = 60.0  # bytes per change
@@ -64,7 +65,7 @@ class Window:
         self._late_s += 0.1 * (late_s - self._late_s)
 
     def _learn(self, seen_per_s: float, passed_s: float) -> None:
-        """A burst is over when the next commit is made; a rate is still there. So it rises to the lower of two."""
-        sure_per_s, self._seen_per_s = min(seen_per_s, self._seen_per_s), seen_per_s
+        """One commit may be a burst, or a pause; two of them that agree are a rate."""
         averaged = self._bytes_per_s + min(1.0, passed_s / _MEMORY_S) * (seen_per_s - self._bytes_per_s)
-        self._bytes_per_s = max(sure_per_s, averaged)
+        self._bytes_per_s = median((averaged, seen_per_s, self._seen_per_s))
+        self._seen_per_s = seen_per_s

@@ -26,6 +26,7 @@ _NUMBERS = struct.Struct("<II")
 _F64 = struct.Struct("<d")
 _I64 = struct.Struct("<q")
 _U16 = struct.Struct("<H")
+_HASH_HEAD = struct.Struct("<H4xB11xQ")  # node, flags, and of a hash the beginning
 _MS = struct.Struct("<I")
 
 QUALITIES: tuple[TimeQuality, ...] = get_args(TimeQuality)
@@ -211,9 +212,8 @@ def stored_ms(payload: bytes, at: int = 0) -> int:
 
 def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
     """(place of the node, first 64 bits of the hash) of a record whose id is a hash; None for any other."""
-    if payload[at + 6] & _FORM != _HASHED:
-        return None
-    return payload[at] | payload[at + 1] << 8, int.from_bytes(payload[at + 18 : at + 26], "little")
+    node_at, flags, digest = _HASH_HEAD.unpack_from(payload, at)
+    return (node_at, digest) if flags & _FORM == _HASHED else None
 
 
 def decode(payload: bytes, names: Sequence[str], at: int = 0) -> Report:

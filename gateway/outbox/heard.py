@@ -104,21 +104,20 @@ class Heard:
 
     def keep(self) -> None:
         """The commit holds."""
-        left = list(self._pending)
-        while left:
-            table = self._newest()
-            room = _MOST - table.count
-            table.insert(left[:room], self._multiplier)
-            left = left[room:]
+        self.insert(list(self._pending))
         self._pending.clear()
 
     def forget(self) -> None:
         """The commit failed."""
         self._pending.clear()
 
-    def insert(self, mark: int) -> None:
-        """Note an id that is on disk."""
-        self._newest().insert([mark], self._multiplier)
+    def insert(self, marks: list[int]) -> None:
+        """Note ids that are on disk."""
+        while marks:
+            table = self._newest()
+            room = _MOST - table.count
+            table.insert(marks[:room], self._multiplier)
+            marks = marks[room:]
 
     def _newest(self) -> _Table:
         """A table with room."""

@@ -13,6 +13,7 @@ from gateway.outbox.files import Files
 from gateway.outbox.page import CHUNK, LARGE, MOVED, PAGE, RECORD, STREAM_COUNT, Header
 from gateway.outbox.segment import FIRST, Segment
 
+_CUT = CHUNK | LARGE
 _NO_COUNTS = (0,) * STREAM_COUNT
 
 
@@ -30,8 +31,12 @@ def read_leaf(files: Files, segment: Segment, number: int) -> Leaf:
     raw = files.read(segment.fd, PAGE, number * PAGE)
     page = pages.verified(raw, segment.seed)
     if page is not None:
-        found = _entries(files, segment, number, page, pages.entries_of(page))
-        return Leaf(pages.header_of(page), pages.names_of(page, segment.seed) or [], list(found), is_damaged=False)
+        rows = list(pages.entries_of(page))
+        if any(kind & _CUT for kind, _, _, _ in rows):
+            entries = list(_entries(files, segment, number, page, iter(rows)))
+        else:
+            entries = [(kind, slot, page, start, end) for kind, slot, start, end in rows]
+        return Leaf(pages.header_of(page), pages.names_of(page, segment.seed) or [], entries, is_damaged=False)
     rows = list(pages.salvage(raw, segment.seed))
     names = pages.names_of(raw, segment.seed)
     if names is None and rows:

@@ -125,14 +125,15 @@ def recall(log: Log, position: Position, state: State, *, history: int) -> None:
 
 
 def _recall_page(segment: Segment, number: int, leaf: Leaf, state: State) -> None:
-    heard, names = state.heard, leaf.names
+    salts = [state.heard.salt_of(name) for name in leaf.names]
+    marks: list[int] = []
     for kind, _, data, start, stop in leaf.entries:
         if kind & MOVED:
             state.moved.add(kind & 3, PLACE.unpack_from(data, start)[0], segment.number, number)
         elif kind & RECORD:
             found = None if kind & AS_TEXT else body.hash_of(data, start)
-            if found is not None and found[0] < len(names):
-                heard.insert(heard.mark_of(names[found[0]], found[1]))
+            if found is not None and found[0] < len(salts):
+                marks.append((salts[found[0]] ^ found[1]) or 1)
         elif kind == HEARD:
-            for (mark,) in MARKS.iter_unpack(data[start:stop]):
-                heard.insert(mark)
+            marks += [mark for (mark,) in MARKS.iter_unpack(data[start:stop])]
+    state.heard.insert(marks)

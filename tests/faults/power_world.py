@@ -198,7 +198,7 @@ class World:
             if chance.random() < 0.4:
                 work.append(self._own_record(core))
             if chance.random() < 0.3:
-                work.append(core.tell_windows())
+                work.append(core.clockwork.tell_windows())
             for platform in self.platforms:
                 if chance.random() < (0.7 if platform.name == "near" else 0.15):
                     work.append(self._deliver(core, platform))
@@ -314,7 +314,7 @@ class World:
         """Let all windows be told, and compare them with what is stored."""
         for _ in range(3):  # on a disk that was full they wait for room
             self.time.advance(10_000)
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
             await self._drain(core)
         self.count.miscounted += list(self._windows.mistakes())[:5]
 

@@ -62,7 +62,7 @@ def deliver(batch: object) -> None:
 async def tell_windows(core: Core) -> None:
     while True:
         await asyncio.sleep(0.05)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
 
 
 async def main(data_dir: Path, run: str, next_seqs: list[int]) -> None:
@@ -75,7 +75,7 @@ async def main(data_dir: Path, run: str, next_seqs: list[int]) -> None:
     async with running_core(data_dir, window_s=5, clock=clock) as core:
         say(audit=all(row.holds for row in await core.outbox.audit()), notices=core.store.notices)
         if run == "last":
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
             while (await core.outbox.backlog("city")).records:
                 batch = await core.outbox.oldest("city", 100)
                 deliver(batch)

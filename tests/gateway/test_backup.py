@@ -310,6 +310,6 @@ async def test_windows_are_as_of_the_back_up_and_not_of_the_last_checkpoint(tmp_
         restore(settings(new), archive, now_s=time.now_s)
     time.advance(1000)
     async with running_core(new, cities=["city"], window_s=60, clock=time.clock) as core:
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         (told,) = [one for one in await stored_reports(core) if one.kind == "window"]
     assert reading_values(told)["x/count"] == 5

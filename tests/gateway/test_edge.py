@@ -54,7 +54,7 @@ async def test_a_window_says_count_mean_min_and_max_of_each_quantity(tmp_path, n
         reports = [report(seq, time_s=10 + 10 * seq, values=v) for seq, v in enumerate(values)]
         await hear(core, node.seal(node.body(reports)), at_s=NOW_S + 50)
         time.advance(75)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         (one,) = [r for r in await stored_reports(core) if r.kind == "window"]
     assert (one.node, one.subject, one.record_id) == ("gw-1", node.id, "gw-1/1/0")
     assert (one.measured_at_s, one.kind) == (NOW_S, "window")
@@ -79,17 +79,17 @@ async def test_a_window_waits_for_stragglers_and_a_later_reading_makes_a_revised
     async with running_core(tmp_path, window_s=MINUTE, clock=time.clock) as core:
         await own_readings(core, 1.0, NOW_S + 59)
         time.advance(65)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         assert windows(await stored_reports(core))[0] == {}  # over, but a straggler may come
         await own_readings(core, 3.0, NOW_S + 58)
         time.advance(10)
-        await core.tell_windows()
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
+        await core.clockwork.tell_windows()
         last, told = windows(await stored_reports(core))
         assert told == {("gw-1", NOW_S): 1}
         await own_readings(core, 8.0, NOW_S)
         time.advance(10)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         last, told = windows(await stored_reports(core))
         assert told == {("gw-1", NOW_S): 2}
         assert last["gw-1", NOW_S] == {
@@ -109,9 +109,9 @@ async def test_a_node_that_sends_its_journal_makes_one_record_per_window(tmp_pat
             reports = [report(seq, time_s=3600 + seq * 60) for seq in range(at, at + 10)]
             await hear(core, node.seal(node.body(reports)), at_s=time.now_s)
             time.advance(1)
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
         time.advance(10)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         last, told = windows(await stored_reports(core))
         assert len(last) == 60
         assert max(told.values()) == 1
@@ -124,7 +124,7 @@ async def test_what_has_no_point_in_time_is_left_out_and_counted(tmp_path, node,
         await hear(core, node.seal(node.body([report(1, time_s=5)], older_boot=2)))
         await own_readings(core, 1.0, NOW_S + 7200)
         time.advance(100)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         last, _ = windows(await stored_reports(core))
         assert list(last) == [(node.id, NOW_S)]
         assert core.counters["edge_no_point_in_time"] == 1
@@ -135,7 +135,7 @@ async def test_no_windows_are_made_when_there_are_to_be_none(tmp_path, time):
     async with running_core(tmp_path, window_s=0, clock=time.clock) as core:
         await own_readings(core, 1.0, NOW_S)
         time.advance(1000)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         assert [one.kind for one in await stored_reports(core)] == ["telemetry"]
 
 
@@ -143,12 +143,12 @@ async def test_a_straggler_after_its_window_was_forgotten_does_not_pass_for_a_wh
     async with running_core(tmp_path, window_s=MINUTE, clock=time.clock) as core:
         await own_readings(core, 1.0, NOW_S)
         time.advance(100)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         time.advance(90_000)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         await own_readings(core, 2.0, NOW_S)
         time.advance(100)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         assert core.counters["edge_too_late"] == 1
         assert windows(await stored_reports(core))[1] == {("gw-1", NOW_S): 1}
 
@@ -190,7 +190,7 @@ async def test_windows_equal_the_reference_over_shuffles_repeats_restarts_and_fa
                     await hear(core, one.seal(one.body([measured])), at_s=NOW_S)
                 time.advance(0.5)
             time.advance(100)
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
             delivered += await deliver_all(core)
     last, _ = windows(delivered)
     assert set(last) == set(truth)
@@ -206,6 +206,6 @@ async def test_windows_of_a_length_that_was_changed_are_told_with_their_own(tmp_
     async with running_core(tmp_path, window_s=300, clock=time.clock) as core:
         await own_readings(core, 3.0, NOW_S + 59)
         time.advance(400)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         told = [reading_values(one) for one in await stored_reports(core) if one.kind == "window"]
         assert [(one["window"], one["x/count"], one["x/mean"]) for one in told] == [(60, 1, 1.0), (300, 1, 3.0)]

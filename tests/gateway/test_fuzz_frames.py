@@ -60,7 +60,7 @@ async def test_authentic_frames_with_random_bodies_are_taken_or_refused_and_the_
             reasons = await core.store.write(lambda tx, frames=frames: [take(core, tx, frame) for frame in frames])
             taken += reasons.count(None)
             assert set(reasons) - {None} <= NAMES
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
         assert taken > 100
         (row,) = await core.outbox.audit()
         assert row.holds

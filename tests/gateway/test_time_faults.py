@@ -97,7 +97,7 @@ class Street:
 
     async def _ready(self) -> Any:
         """The next batch; None if all that is stored waits for the time."""
-        await self.core.tell_windows()  # a commit: what the clock has learnt is settled
+        await self.core.clockwork.tell_windows()  # a commit: what the clock has learnt is settled
         asked = asyncio.create_task(self.core.outbox.oldest("city", 100))
         await asyncio.wait([asked], timeout=0.3 if self.core.clock.trusted_s() is None else 20)
         if asked.done():
@@ -286,7 +286,7 @@ async def test_a_nodes_boot_that_was_noted_before_the_time_was_known_is_placed_l
         machine.live(HOUR_S)
         if learns_before_the_reports_come:
             machine.reach_time_server()
-            await street.core.tell_windows()
+            await street.core.clockwork.tell_windows()
         node.boot, node.uptime_s = 2, 60
         body = node.body([report(1, time_s=900), report(2, time_s=960)], older_boot=1)
         await hear(street.core, node.seal(body), at_s=street.core.clock.stamp_s())
@@ -356,7 +356,7 @@ async def test_a_floor_that_a_wrong_clock_had_raised_gives_way_to_a_time_server_
     street = Street(tmp_path, ScriptedMachine(policy="assume", wall_off_s=40 * DAY_S))
     machine = street.machine
     async with street.gateway():  # the operator vouched for a clock that was wrong
-        await street.core.tell_windows()
+        await street.core.clockwork.tell_windows()
         assert street.core.clock.is_good
     machine.reboot(off_s=HOUR_S, wall_off_s=NEVER_SET)
     async with street.gateway():

@@ -45,6 +45,13 @@ def test_a_rate_that_rises_is_known_within_a_second() -> None:
     assert arrivals.come(200, 1.0) <= 0.2
 
 
+def test_a_rate_that_falls_is_known_with_the_second_commit() -> None:
+    """Half a minute of five commits a second would cost more flash than ten minutes of what comes then."""
+    arrivals = Arrivals()
+    arrivals.come(20_000, 10)
+    assert arrivals.come(10, 3.5) == 1.5
+
+
 def test_a_burst_alone_is_no_rate() -> None:
     """A node sends its journal: what comes after it slowly still waits for company."""
     arrivals = Arrivals()

@@ -186,7 +186,7 @@ async def test_an_outcome_after_the_time_is_over_is_still_the_truth(tmp_path: Pa
         await here.ask()
         octets = await here.speak()
         here.time.advance(61)
-        await here.core.tell_windows()
+        await here.core.clockwork.tell_windows()
         await here.speak((*number_of(octets), order.DONE, 0))
         assert [event["outcome"] for event in await here.events()] == ["expired", "done"]
 
@@ -252,19 +252,19 @@ async def test_a_note_is_answered_and_asks_once(tmp_path: Path) -> None:
         note = notes.Note(node=here.node.id, name="pace", options={"sample_s": 60}, by="kim")
         path = notes.leave(tmp_path, note)
         copy = path.with_suffix(".json").read_bytes()
-        await here.core.desk.take_notes()
+        await here.core.clockwork.desk.take_notes()
         told = notes.fetch(path)
         assert told == {"node": here.node.id, "number": 1}
         path.with_suffix(".json").write_bytes(copy)  # as if killed between the commit and its removal
-        await here.core.desk.take_notes()
+        await here.core.clockwork.desk.take_notes()
         assert notes.fetch(path) == told
         for wrong in ({"name": "dance"}, {"node": "lamp-99"}, {"options": {"sample_s": 1}}, {"options": {"for_s": 1}}):
             path = notes.leave(tmp_path, notes.Note(**{**vars(note), **wrong}))
-            await here.core.desk.take_notes()
+            await here.core.clockwork.desk.take_notes()
             with pytest.raises(CommandError):
                 notes.fetch(path)
         (tmp_path / "commands" / "a.json").write_text(json.dumps({"node": 1}))
-        await here.core.desk.take_notes()
+        await here.core.clockwork.desk.take_notes()
         assert not list((tmp_path / "commands").iterdir())
 
 

@@ -90,7 +90,7 @@ async def test_the_counts_of_the_outbox_hold_and_the_city_can_balance_the_sequen
             values = (2000 + 100 * (seq // 5), 5000, 100000)
             await hear(core, node.seal(node.body([report(seq, time_s=node.uptime_s, values=values)])), at_s=NOW_S)
         time.advance(61)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         stored = await stored_reports(core)
         (audit,) = await core.outbox.audit()
     seqs = {one.seq for one in stored if one.node == node.id}

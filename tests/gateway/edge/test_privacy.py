@@ -110,7 +110,7 @@ async def test_what_is_dropped_is_in_no_file_and_no_log(tmp_path, caplog):
         assert (await hear(core, node.seal(node.body([measured])))).accepted
         await core.intake.submit_own([Reading(quantity="plate", value=SECRETS[0])])
         time.advance(100)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert (tmp_path / "lamppost.db-wal") in files
         delivered = await deliver_all(core)

@@ -271,7 +271,7 @@ async def test_a_gateway_that_does_not_know_the_time_raises_alarms_that_wait_for
         assert not core.clock.is_trusted
         await core.intake.submit_own([Reading(quantity="x", value=2.0)])
         time.advance(70)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         told = [one for one in await stored_reports(core) if one.kind == "alarm"]
     assert alarms(told) == [("r", "gw-1", UP), ("s", "gw-1", UP)]
     assert {one.time_quality for one in told} == {"untrusted"}

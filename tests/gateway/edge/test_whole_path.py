@@ -66,11 +66,11 @@ async def check(folder, count, seed):
         for first in range(0, len(rows), AT_ONCE):
             some = [core.intake.submit_senml(message(*row)) for row in rows[first : first + AT_ONCE]]
             assert all(verdict.accepted for verdict in await asyncio.gather(*some))
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
             await take_all(core, told)
         for _ in range(2):
             clock.advance(100_000)
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
         await take_all(core, told)
         assert core.counters.snapshot()["senml_repeated"] == twice
     assert told.others == count

@@ -37,7 +37,7 @@ async def told(data_dir: Path, time: ManualTime, edge: EdgeConfig = WINDOWS, **o
     """All values of all windows, after a start."""
     time.advance(1000)
     async with running_core(data_dir, edge=edge, clock=time.clock, **options) as core:
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         reports = [one for one in await stored_reports(core) if one.kind == "window"]
     return {name: value for one in reports for name, value in reading_values(one).items()}
 

@@ -149,9 +149,9 @@ async def test_windows_of_a_node_that_changed_gateway_say_partial_at_both(tmp_pa
             carry(registries[1], registries[0])  # that gw-2 heard it
             partial = []
             for core in cores:
-                await core.take_departures()
+                await core.clockwork.take_departures()
                 time.advance(600)
-                await core.tell_windows()
+                await core.clockwork.tell_windows()
                 told = [one for one in await deliver_all(core) if one.kind == "window"]
                 partial.append({one.subject for one in told if reading_values(one).get("partial")})
     assert partial == [{subjects[node]}, {subjects[node]}]

@@ -134,7 +134,7 @@ class Street(RuleBasedStateMachine):
     @rule(passed_s=st.sampled_from([1.0, 100.0, 300.0, 600.0]))
     def live(self, passed_s):
         self.machine.live(passed_s)
-        self.runner.run(self.core.tell_windows())
+        self.runner.run(self.core.clockwork.tell_windows())
 
     @rule(by_s=st.sampled_from([None, -7 * 86_400.0, 40 * 86_400.0]))
     def meet_a_time_server_or_step_the_clock(self, by_s):
@@ -142,7 +142,7 @@ class Street(RuleBasedStateMachine):
             self.machine.reach_time_server()
         else:
             self.machine.step(by_s)
-        self.runner.run(self.core.tell_windows())
+        self.runner.run(self.core.clockwork.tell_windows())
 
     @rule(is_kill=st.booleans(), is_reboot=st.booleans(), wall_off_s=st.sampled_from([0.0, -1.7e9, 3.2e8]))
     def restart(self, is_kill, is_reboot, wall_off_s):

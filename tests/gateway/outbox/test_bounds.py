@@ -45,11 +45,11 @@ async def test_what_outlived_its_time_goes_counted_and_told_and_the_rest_stays(t
         time.advance(500)
         await put(core, *(made("a", seq) for seq in range(5, 8)))
         time.advance(520)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         row = await the_row(core)
         assert (row.expired, row.stored) == (5, 4 + 1)
         time.advance(DAY_S)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         assert (await the_row(core)).expired == 8
         reports = await deliver_all(core)
         assert gaps_told(reports) == {("expired", "a"): 8}
@@ -62,7 +62,7 @@ async def test_only_platforms_that_still_waited_count_what_expired(tmp_path):
         await put(core, *(made("a", seq) for seq in range(5)))
         await core.outbox.mark_delivered(await core.outbox.oldest("quick", 3))
         time.advance(1100)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         quick, slow = await core.outbox.audit()
         assert (quick.expired, slow.expired) == (2, 5)
         told = [reading_values(one) for one in await deliver_all(core, "slow") if one.kind == "gap"]
@@ -76,18 +76,18 @@ async def test_no_step_of_the_clock_lets_anything_expire_and_no_restart_saves_it
         await put(core, *(made("a", seq) for seq in range(5)))
         machine.live(400)
         machine.step(wrong_s)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         assert (await the_row(core)).expired == 0
     async with running_core(tmp_path, limits=TTL, clock=machine.clock(), time_hold_s=0) as core:
         machine.live(400)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         assert (await the_row(core)).expired == 0
     machine.reboot(off_s=60.0, wall_off_s=wrong_s)
     async with running_core(tmp_path, limits=TTL, clock=machine.clock(), time_hold_s=0) as core:
         await put(core, made("a", 5))
         assert (await the_row(core)).expired == 0
         machine.live(990)
-        await core.tell_windows()
+        await core.clockwork.tell_windows()
         row = await the_row(core)
         assert (row.expired, row.stored) == (5, 1 + 1)
 
@@ -99,7 +99,7 @@ async def test_many_expire_in_more_than_one_commit(tmp_path, monkeypatch):
         await put(core, *(made("a", seq) for seq in range(350)))
         time.advance(1100)
         for expired in (100, 200, 300, 350, 350):
-            await core.tell_windows()
+            await core.clockwork.tell_windows()
             assert (await the_row(core)).expired == expired
 
 
