@@ -18,6 +18,7 @@ _FIRST_WAIT_MS = const(60_000)
 _LONGEST_WAIT_MS = const(86_400_000)
 _ANSWERED_WITHIN_MS = const(3_000)  # the anchor is made at most so long after the uplink began
 _DRIFT = const(5_000)  # 1 in so many, as in drivers.link.beacon
+_LATE_MS = const(300)  # a beacon of a busy gateway, at most
 _VAGUE_MS = const(5_000)  # of doubt about the gateway's clock: an anchor is renewed every seven hours
 _USELESS_MS = const(3_600_000)
 
@@ -87,9 +88,13 @@ def _take_beacon(bearer, frame, start, end):
         raise FrameError("beacon_without_anchor")
     bearer.memory, heard = beacon.take(bearer.memory, frame, start, end, random_below)
     interval = frame[3] << 8 | frame[4]
-    bearer.failures = 0
-    bearer.started = start - interval * bearer.memory[2], 0, end
     bearer.next = interval + 1
+    began, width, at = bearer.started
+    off = start - interval * bearer.memory[2] - began
+    doubt = (end - at) // _DRIFT + _LATE_MS
+    if -doubt <= off <= width + doubt:  # else somebody held it back: no reason to listen when he likes
+        bearer.failures = 0
+        bearer.started = began + off, 0, end
     for began, delay, utc_256, error_4, _ in heard:
         bearer.count("beacons_verified")
         if utc_256 is not None:

@@ -9,7 +9,7 @@ from gateway.outbox.files import Files
 from gateway.outbox.log import Log
 from gateway.outbox.page import ENTRY_BYTES, PAGE
 from gateway.outbox.reader import Reader
-from gateway.reading import Pending, Reading, Report
+from gateway.reading import Pending, Reading, Report, report_of
 
 NAMES = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=128)
 NUMBERS = some.floats(allow_nan=False, allow_infinity=False)
@@ -111,3 +111,24 @@ def test_a_record_larger_than_a_page_is_cut_and_found_again_after_smaller_ones(t
     assert [one.report for one in found] == order
     assert Reader(log, Moved()).read(2, [(4, 5)], most=10)[0][0].report == large
     log.close()
+
+
+@given(
+    node=NAMES,
+    quantity=NAMES,
+    unit=some.none() | NAMES,
+    value=NUMBERS | some.integers(-(2**63), 2**63 - 1),
+    at_s=NUMBERS,
+    digest=some.binary(min_size=16, max_size=16),
+    assurance=some.sampled_from(body.ASSURANCES),
+)
+def test_the_shortest_form_has_the_bytes_of_the_report_and_comes_back(
+    node, quantity, unit, value, at_s, digest, assurance
+):
+    single = (node, quantity, unit, value, at_s, digest)
+    names, others = body.Names(), body.Names()
+    written = body.encode_single(single, names, 7, body.flags_of_single(assurance))
+    assert written == body.encode(report_of(single, assurance), others, 7)
+    assert names.places == others.places
+    assert repr(body.decode_single(written, list(names.places), 0)) == repr(single)
+    assert body.decode(written, list(names.places)) == report_of(single, assurance)
