@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 _CHECKPOINT_S = 900.0
 _HISTORY = 2  # full segments that are kept
-_READ = 1  # of these at a start, for the ids they hold: at least 100,000, far more than any sender has under way
+_READ_BYTES = 8 << 20  # of these at a start, for the ids they hold: more than senders have under way; all, if smaller
 
 
 class Vault:
@@ -132,12 +132,16 @@ class Vault:
         if saved is not None:
             state.ledger = Ledger.from_json(saved["ledger"])
         position = Position(*saved["position"]) if saved else Position(0, 0, 0)
-        recall(self.log, position, state, history=_READ)
+        recall(self.log, position, state, history=self._segments_to_read())
         self.log.least = state.ledger.ends[:]
         tables_from = self._begun_at if saved is None else None
         self.damaged = replay(self.log, position, self.db, state, tables_from=tables_from)
         self.state.ledger, self.state.heard = state.ledger, state.heard
         self.state.moved.places[:] = state.moved.places
+
+    def _segments_to_read(self) -> int:
+        """A small disk has small segments, with few ids in each."""
+        return min(_HISTORY, -(-_READ_BYTES // self.log.spares.segment_bytes))
 
     def _load_again(self) -> None:
         """SQLite has gone back to the checkpoint. After sqlite3.Error or OSError no checkpoint is made any more."""

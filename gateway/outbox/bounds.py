@@ -19,6 +19,7 @@ from gateway.clock import ClockTrust
 from gateway.outbox.ages import Ages
 from gateway.outbox.entries import Transaction
 from gateway.outbox.giving_up import told, waiting_for
+from gateway.outbox.leaving import Leaving
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Ranges, Run, runs_of
 from gateway.outbox.reader import Reader
@@ -32,6 +33,7 @@ _SLACK = 100
 _SLACK_RECORDS = 16
 _ALWAYS_BYTES = 1_000_000  # an outbox so small gives nothing up for the sake of the disk
 _LOOK_AT_DISK_S = 1.0
+_LOOK_AFTER = 16  # or when so much of the floor was stored since: a fast sender fills a small disk within a second
 _LOG_EVERY_S = 60.0
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 256, 16_384  # records looked at in one commit: others wait for their answer
 _MOST_BYTES_AT_ONCE = 4_000_000
@@ -94,8 +96,10 @@ class Bounds:
         self._put_gap = put_gap
         self._put_own = put_own
         self._under_way = under_way
+        self.leaving = Leaving()
         self._set_tight = set_tight
         self._looked_at_s = float("-inf")
+        self._looked_at_bytes = 0
         self._held_bytes: int | None = None  # the most while the disk is short
         self._looked_through = [0] * len(STREAMS)  # by stream: what was thinned, or found not to be worth it
         self._kept_through = self._looked_through[:]
@@ -104,6 +108,7 @@ class Bounds:
     def flush(self, tx: Transaction) -> None:
         """Let expire what is due, and make room. The records that this makes are counted too."""
         ledger, frame = tx.state.ledger, tx.frame
+        self.leaving.clear()
         self._kept_through = self._looked_through[:]
         came = sum(frame.next) - sum(frame.began_at)
         if came:
@@ -117,6 +122,7 @@ class Bounds:
     def forget(self) -> None:
         """Nothing is remembered that a failed commit would make wrong."""
         self._ages.forget()
+        self.leaving.clear()
         self._looked_through = self._kept_through[:]
 
     def give_up_unreadable(self, tx: Transaction, stream: int, runs: Sequence[Run]) -> None:
@@ -176,9 +182,10 @@ class Bounds:
     def _look_at_disk(self, size: int) -> None:
         """Below the floor the outbox keeps to what it has; with half of that free it gives way, by and by."""
         floor, now_s = self._limits.min_free_bytes, self._clock.monotonic_s()
-        if not floor or now_s - self._looked_at_s < _LOOK_AT_DISK_S:
+        is_due = now_s - self._looked_at_s >= _LOOK_AT_DISK_S or size - self._looked_at_bytes > floor // _LOOK_AFTER
+        if not floor or not is_due:
             return
-        self._looked_at_s = now_s
+        self._looked_at_s, self._looked_at_bytes = now_s, size
         free = self._free_bytes()
         self._set_tight(free < floor)
         if free >= floor:
@@ -243,9 +250,14 @@ class Bounds:
         """
         ledger, began_at = tx.state.ledger, tx.frame.began_at[stream]
         end = began_at if before is None else min(before, began_at)
-        busy = _joined(self._under_way(stream, ledger))
-        stored = ledger.gone[stream].missing(after, max(after, end))
-        return _first_of((part for first, stop in stored for part in busy.missing(first, stop)), wanted)
+        stored = ledger.gone[stream]
+
+        def pick() -> list[Run]:
+            busy = _joined(self._under_way(stream, ledger))
+            free = (part for run in stored.missing(after, max(after, end)) for part in busy.missing(*run))
+            return _first_of(free, wanted)
+
+        return self.leaving.choose(stream, pick)
 
     def _on_its_way(self, tx: Transaction, stream: int) -> list[Run]:
         """The rest of them."""

@@ -50,6 +50,7 @@ class Outbox:
         self._lanes: dict[str, Lanes] = {}
         self._turns: dict[tuple[str, Lane], asyncio.Lock] = {}
         self._oldest_at_s: dict[tuple[str, int], tuple[int, float]] = {}
+        store.on_commit(bounds.leaving.clear)
         store.on_commit(self._announce)
 
     @property
@@ -101,8 +102,16 @@ class Outbox:
             if connection != lanes.connection:
                 continue
             if found:
-                lanes.passed(lane, stream, found[-1].ordinal + 1)
-                return _as_batch(found, lanes, stream, lane)
+                kept = self._bounds.leaving.hand_over(
+                    stream,
+                    found,
+                    gone=lambda: self._ledger.gone[stream],
+                    passed=lambda ordinal: lanes.passed(lane, stream, ordinal),
+                )
+                if kept:
+                    return _as_batch(kept, lanes, stream, lane)
+                await self._store.read(lambda _: None)  # a commit in the making gives up the first of them
+                continue
             if lanes.runs(lane, stream, self._ledger, 1)[:1] == [(runs[0][0], runs[0][0] + 1)]:
                 return None  # it waits for the time; what was damaged is given up by now
         return None

@@ -6,6 +6,7 @@ The database alone is as old as the last checkpoint, so a copy of it in memory i
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from gateway.reading import STREAMS
 from gateway.store_errors import StoreError, StoreFailed, StoreNewer, translated
 from gateway.tables import FORMAT
 
-_TRIES = 5
+_TRIES, _PAUSE_S = 40, 0.025  # a gateway that makes room on a full disk makes several checkpoints a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ def _open(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
                 raise StoreFailed(
                     f"{log.folder} cannot be read ({error}); check the disk and who may read there"
                 ) from None
+            time.sleep(_PAUSE_S)
     raise AssertionError("unreachable")
 
 
@@ -98,8 +100,9 @@ def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
     position = Position(*saved["position"]) if saved else Position(0, 0, 0)
     if log.folder.is_dir():
         log.look()
-    if position.segment and position.segment not in {segment.number for segment in log.segments}:
-        raise LookupError("the log has moved on")
+    numbers = {segment.number for segment in log.segments}
+    if position.segment not in numbers and position.segment < max(numbers, default=0):
+        raise LookupError("the log has moved on")  # a newest one that is not there holds no commit yet
     recall(log, position, state, history=0)
     damaged = replay(log, position, db, state)
     return View(db=db, log=log, state=state, reader=Reader(log, state.moved), damaged=damaged, position=position)

@@ -62,8 +62,10 @@ def test_mount_serves_a_folder_of_the_host(virtual_board: VirtualBoard, tmp_path
     [("soft-reset", 5), ("reset", 2)],  # machine.SOFT_RESET, machine.HARD_RESET
 )
 def test_the_board_knows_why_it_was_reset(virtual_board: VirtualBoard, command: str, cause: int) -> None:
-    boots = virtual_board.boots
+    boots, at = virtual_board.boots, virtual_board.console_position()
     mpremote(virtual_board, command)
+    if command == "reset":  # mpremote does not wait for the reset, and what is typed until then is lost
+        virtual_board.wait_for_console("MicroPython ", after=at)
     assert mpremote(virtual_board, "resume", "eval", "__import__('machine').reset_cause()") == f"{cause}\n"
     assert virtual_board.boots > boots
 
