@@ -13,9 +13,9 @@ BENCH_ARGS ?=
 demo: $(READY)
 	$(BIN)/lamppost demo $(DEMO_ARGS)
 
-# Tests that measure real time want the machine to themselves, so they run after the parallel part.
+# Most tests wait for boards and gateways, so three at a time fit two cores. Those that measure real time run alone after them.
 test: $(READY) $(PEERS)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not serial and not soak" $(TEST_ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile -m "not serial and not soak" $(TEST_ARGS)
 	$(BIN)/pytest -m "serial and not soak" $(TEST_ARGS)
 
 lint: $(READY) typings
