@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway import checkpoint
 from gateway.database import read_only
@@ -97,12 +98,16 @@ def _load(data_dir: Path, db: sqlite3.Connection, log: Log) -> View:
     state = State()
     if saved:
         state.ledger = Ledger.from_json(saved["ledger"])
-    position = Position(*saved["position"]) if saved else Position(0, 0, 0)
+    position = _position_of(saved)
     if log.folder.is_dir():
         log.look()
-    numbers = {segment.number for segment in log.segments}
-    if position.segment not in numbers and position.segment < max(numbers, default=0):
-        raise LookupError("the log has moved on")  # a newest one that is not there holds no commit yet
     recall(log, position, state, history=0)
     damaged = replay(log, position, db, state)
+    with closing(read_only(data_dir)) as source:
+        if _position_of(checkpoint.read(source)) != position:  # what was before it may have been used again
+            raise LookupError("the log has moved on")
     return View(db=db, log=log, state=state, reader=Reader(log, state.moved), damaged=damaged, position=position)
+
+
+def _position_of(saved: Mapping[str, Any] | None) -> Position:
+    return Position(*saved["position"]) if saved else Position(0, 0, 0)
