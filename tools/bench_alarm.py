@@ -141,7 +141,8 @@ class Floods:
             left_s = self.starts_s[-1] + PATIENCE_S - time.time()
             self.changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.changed.wait(), max(left_s, 0))
+                async with asyncio.timeout(max(left_s, 0)):
+                    await self.changed.wait()
             if left_s <= 0:
                 return
 

@@ -94,7 +94,8 @@ class Keeper:
                     log.warning("registry: %s", error)
                 self._trouble = str(error)
             try:
-                await asyncio.wait_for(self._wake.wait(), _PERIOD_S)
+                async with asyncio.timeout(_PERIOD_S):
+                    await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()

@@ -89,7 +89,8 @@ class MqttSync:
                 log.debug("registry sync: %s", error)
                 return  # the session's end is seen by who waits for it
             try:
-                await asyncio.wait_for(self._wake.wait(), _HEARTBEAT_S)
+                async with asyncio.timeout(_HEARTBEAT_S):
+                    await self._wake.wait()
             except TimeoutError:
                 self._has_news = True
 

@@ -135,7 +135,8 @@ async def test_city_gets_each_entry_once_it_is_there(tmp_path: Path) -> None:
 
     running = asyncio.create_task(log.run(forward))
     log.note("three")
-    await asyncio.wait_for(arrived.wait(), 30)
+    async with asyncio.timeout(30):
+        await arrived.wait()
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

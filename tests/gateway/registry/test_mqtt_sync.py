@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.endpoint import parse_endpoint
-from gateway.mqtt.client import ClientOptions
+from gateway.mqtt.client import ClientOptions, open_session
+from gateway.mqtt.codes import SUCCESS
+from gateway.mqtt.packet import Publish
 from gateway.registry import statement as st
 from gateway.registry.bundle import Taken, encode_piece
 from gateway.registry.mqtt_sync import MqttSync
@@ -62,9 +64,32 @@ async def test_what_each_knows_comes_to_all(tmp_path: Path, mosquitto: Mosquitto
         assert [one.identity(nodes[1].id).status for one in gateways] == ["revoked"] * 3  # type: ignore[union-attr]
 
 
-async def test_false_piece_from_the_broker_is_refused_by_name(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    from gateway.mqtt.client import open_session
+@pytest.mark.parametrize("turns", range(8))
+async def test_ends_when_told_to_in_the_turn_that_brings_news(tmp_path: Path, mosquitto: Mosquitto, turns: int) -> None:
+    heard = asyncio.Event()
 
+    async def hear(_: Publish) -> int:
+        heard.set()
+        return SUCCESS
+
+    with town(tmp_path) as oslo:
+        gateway = oslo.add_gateway("gw-1")
+        async with open_session(options(mosquitto, "ear"), on_message=hear) as ear, asyncio.timeout(30):
+            await ear.subscribe([f"{TOPIC}/have/gw-1"])
+            running = asyncio.create_task(
+                MqttSync(gateway, options(mosquitto, "gw-1"), topic=TOPIC, told=lambda _: None).run()
+            )
+            await heard.wait()
+            oslo.say(Person().enrol())
+            carry(oslo.authority, gateway)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.wait({running})
+        assert running.cancelled()
+
+
+async def test_false_piece_from_the_broker_is_refused_by_name(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with town(tmp_path) as oslo:
         gateway = oslo.add_gateway("gw-1")
         node = Person()
