@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import ClockTrust
 from gateway.endpoint import Endpoint
 from gateway.mqtt.client import ClientOptions, open_session
 from gateway.mqtt.errors import SessionError
 from gateway.tls import client_context
 from gateway.validity import dated_by_us
-from tests.gateway.test_validity import trusted_in
 from tests.peers.certificates import Ca, Pair
 
 
 async def state_of(port: int, ca: Path, pair: Pair | None, *, host: str = "localhost") -> str:
     """ "connected", or the state that `gateway status` shows."""
     tls = client_context("city[0]", ca_file=ca, cert_file=pair and pair.cert, key_file=pair and pair.key)
-    clock = trusted_in(0)
+    clock = ClockTrust()  # the certificates are made today
     options = ClientOptions(
         endpoint=Endpoint(host=host, port=port, is_tls=True), client_id="gw-1", tls=dated_by_us(tls), clock=clock
     )
