@@ -4,11 +4,22 @@ import importlib.util
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.conformance import refuted, requirements
 
 _PEERS = ("tests.peers.mosquitto", "tests.peers.street")
 pytest_plugins = [name for name in _PEERS if importlib.util.find_spec(name)]
+
+# How long an example takes says something about the machine, nothing about the code. CI sees the same ones each time.
+settings.register_profile(
+    "lamppost",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("lamppost")
 
 
 class _Claims:

@@ -30,7 +30,7 @@ class Model:
         return missing
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(STEP, max_size=80))
 def test_base_bitmap_and_gaps_equal_those_of_a_set(steps):
     sequence, model = Sequence(), Model()

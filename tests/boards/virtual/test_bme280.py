@@ -213,7 +213,7 @@ def test_iir_filter_follows_slowly() -> None:
 STEP = st.tuples(st.binary(max_size=12), st.integers(0, 300), st.integers(0, 10_000_000))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps=st.lists(STEP, max_size=20))
 def test_no_bytes_crash_the_chip_and_a_reset_always_helps(steps: list[tuple[bytes, int, int]]) -> None:
     clock = ManualClock()

@@ -159,7 +159,7 @@ def test_pins_sleep_and_reset(chip: Pms5003, clock: ManualClock) -> None:
 COMMAND = st.one_of(st.binary(max_size=20), st.sampled_from([PASSIVE, ACTIVE, READ, SLEEP, WAKE, READ[:4]]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps=st.lists(st.tuples(COMMAND, st.integers(0, 90_000_000)), max_size=20))
 def test_no_bytes_crash_the_chip_and_waking_it_always_helps(steps: list[tuple[bytes, int]]) -> None:
     clock = ManualClock()

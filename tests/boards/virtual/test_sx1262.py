@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boards.virtual.air import Air
@@ -253,7 +253,7 @@ COMMAND = st.one_of(
 STEP = st.tuples(COMMAND, st.sampled_from([0, 1, 50, 400, 5_000, 1_000_000]), st.booleans())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(steps=st.lists(STEP, max_size=40), prepared=st.booleans())
 def test_no_bytes_crash_the_chip_and_a_reset_always_helps(steps: list[tuple[bytes, int, bool]], prepared: bool) -> None:
     clock = ManualClock()

@@ -28,7 +28,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(steps):
     lines, now_s, stored, under_way, accepted = Lines(), 0.0, 0, [], {}
     rank = RANKS.index((LIVE, TELEMETRY))

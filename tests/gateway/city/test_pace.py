@@ -16,7 +16,7 @@ def most_in_a_second(sent, column):
 
 
 @given(CAPS, STEPS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_second_holds_more_than_the_cap_whatever_is_wanted_and_when(caps, steps):
     pace = Pace(records_per_s=caps[0], bytes_per_s=caps[1])
     now_s, sent = 0.0, []

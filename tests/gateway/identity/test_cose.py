@@ -164,7 +164,7 @@ def test_cbor_in_another_form_is_refused(text: str) -> None:
         decode(bytes.fromhex(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=120))
 def test_no_bytes_make_the_parser_raise_anything_else(data: bytes) -> None:
     for entrance in (parse, lambda data: parse(b"\xd2" + data), lambda data: parse(b"\xd2\x84" + data)):

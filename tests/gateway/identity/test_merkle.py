@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.identity import merkle
@@ -71,7 +71,6 @@ def test_root_is_that_of_the_naive_reading(entries: list[bytes]) -> None:
     assert frontier.root() == naive_root(entries) == merkle.root_of([merkle.leaf_hash(one) for one in entries])
 
 
-@settings(deadline=None)
 @given(sizes, st.data())
 def test_inclusion_proof_proves_its_own_leaf_and_no_other(size: int, data: st.DataObject) -> None:
     hashes = leaves(size)
@@ -86,7 +85,6 @@ def test_inclusion_proof_proves_its_own_leaf_and_no_other(size: int, data: st.Da
         assert not merkle.verify_inclusion(hashes[index], index, size, proof[:-1], root)
 
 
-@settings(deadline=None)
 @given(sizes, st.data())
 def test_consistency_proof_proves_growth_and_no_change(size: int, data: st.DataObject) -> None:
     hashes = leaves(size)

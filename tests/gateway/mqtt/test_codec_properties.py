@@ -4,7 +4,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
@@ -211,7 +211,6 @@ def test_hostile_bytes_only_raise_protocol_errors(version):
     assert all(error.reason.isidentifier() and 0x80 <= error.code <= 0xA2 for error in errors)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([None, V311, V5]), st.integers(0, 255), st.binary(max_size=60))
 def test_any_body_behind_a_right_length_only_raises_protocol_errors(version, header, body):
     reader = PacketReader(version=version, max_packet_size=2_000)

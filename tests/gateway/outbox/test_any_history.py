@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -214,14 +214,14 @@ def told_by(report, city):
     return 0
 
 
-def run(examples, steps):
+def run(examples, steps, *, shrinks=False):
     run_state_machine_as_test(
         Street,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate] + [Phase.shrink] * shrinks,
             database=None,
         ),
     )
@@ -234,4 +234,4 @@ def test_the_invariant_holds_at_each_step_of_any_history_and_nothing_falls_silen
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_the_same_over_many_histories():
-    run(300, 60)
+    run(300, 60, shrinks=True)

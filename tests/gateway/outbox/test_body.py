@@ -54,7 +54,7 @@ def reports(draw):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(made=some.lists(reports(), min_size=1, max_size=12))
 def test_any_reports_come_back_from_disk_as_they_were(tmp_path_factory, made):
     folder = tmp_path_factory.mktemp("log")

@@ -73,7 +73,7 @@ def grown_town(folder: Path, seed: int) -> tuple[list[Piece], list[tuple[str, di
         return pieces, [(one.state_digest(), one.heads()) for one in holders], oslo.anchor.encode()
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=hy.integers(0, 1 << 16), order=hy.randoms(use_true_random=False))
 def test_any_order_and_partition_gives_an_equal_state(seed: int, order: random.Random) -> None:
     with tempfile.TemporaryDirectory() as scratch:
