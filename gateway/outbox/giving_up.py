@@ -43,14 +43,23 @@ def told(ledger: Ledger, stream: int, runs: Sequence[Run], records: Sequence[Sto
             unnumbered[report.node, platforms] = unnumbered.get((report.node, platforms), 0) + 1
         else:
             numbered.setdefault((report.node, report.epoch, platforms), []).append(report.seq)
-        if report.kind == "gap" and platforms:
-            again.append(gaps.read_report(report))
-        elif report.kind == "thinned" and platforms:
-            again.append(originals(report))
+        if report.kind == "gap":
+            again += _untold(gaps.read_report(report), platforms, ledger)
+        elif report.kind == "thinned":
+            again += _untold(originals(report), platforms, ledger)
     found = list(_of_numbered(numbered, reason))
     found += [Gap(node=node, count=n, reason=reason, platforms=who) for (node, who), n in unnumbered.items()]
     found += _of_unread(ledger, stream, runs, records, reason)
     return _condensed([*found, *gaps.joined(again)], own, most=max(_FEW, len(records) // _SHARE))
+
+
+def _untold(gap: Gap, waiting: Platforms, ledger: Ledger) -> list[Gap]:
+    """The gap for those of its platforms that have not been told of it yet; a gap that names none is for all."""
+    named = gap.platforms or tuple(sorted(ledger.counts))
+    untold = tuple(city for city in named if city in waiting)
+    if not untold:
+        return []
+    return [gap if untold == named else gaps.with_platforms(gap, untold)]
 
 
 def _of_numbered(numbered: dict[tuple[str, int, Platforms], list[int]], reason: str) -> Iterator[Gap]:

@@ -91,3 +91,13 @@ async def deliver_all(core: Core, city: str = "city") -> list[Report]:
 
 def reading_values(report: Report) -> dict[str, Any]:
     return {reading.quantity: reading.value for reading in report.readings}
+
+
+def missed_by(report: Report, city: str) -> int:
+    """How many records of nodes a record of ours says this platform does not get, or stands for."""
+    values = reading_values(report)
+    if report.kind == "gap" and report.subject != "gw-1" and city in values.get("gap/platforms", "").split():
+        return int(values["gap/count"])
+    if report.kind == "thinned" and city in values["thinned/platforms"].split():
+        return int(values["thinned/count"])
+    return 0

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from gateway.outbox.bounds import Limits
 from gateway.reading import STREAMS, Reading
-from tests.gateway.cores import deliver_all, reading_values, running_core
+from tests.gateway.cores import deliver_all, missed_by, running_core
 from tests.gateway.machines import ScriptedMachine
 from tests.gateway.test_outbox import made, put
 
@@ -129,7 +129,7 @@ class Street(RuleBasedStateMachine):
         if report.node in NODES:
             self.settled[city].add((report.node, report.seq))
         else:
-            self.told[city] += told_by(report, city)
+            self.told[city] += missed_by(report, city)
 
     @rule(passed_s=st.sampled_from([1.0, 100.0, 300.0, 600.0]))
     def live(self, passed_s):
@@ -202,16 +202,6 @@ class Street(RuleBasedStateMachine):
         for report in self.runner.run(deliver_all(self.core, city)):
             self.note_taken(city, report)
         assert len(self.settled[city]) + self.told[city] == sum(self.seqs.values())
-
-
-def told_by(report, city):
-    """How many records of nodes a record of ours says are missing, or stands for."""
-    values = reading_values(report)
-    if report.kind == "gap" and report.subject != "gw-1" and city in values.get("gap/platforms", "").split():
-        return values["gap/count"]
-    if report.kind == "thinned" and city in values.get("thinned/platforms", "").split():
-        return values["thinned/count"]
-    return 0
 
 
 def run(examples, steps, *, shrinks=False):

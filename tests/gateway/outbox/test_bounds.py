@@ -3,6 +3,7 @@
 import asyncio
 import random
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from drivers.link.frame import URGENT
 from gateway.outbox.bounds import Limits
 from gateway.outbox.files import Files
 from gateway.reading import Reading
-from tests.gateway.cores import ManualTime, deliver_all, hear, reading_values, running_core, stored_reports
+from tests.gateway.cores import ManualTime, deliver_all, hear, missed_by, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
 from tests.gateway.machines import ScriptedMachine
 from tests.gateway.test_outbox import made, put, the_row
@@ -165,6 +166,20 @@ async def test_gap_records_that_go_themselves_are_told_again_and_nothing_falls_s
         own = {one.seq for one in reports if one.node == "gw-1"}
         lost = sum(count for (_, node), count in gaps_told(reports).items() if node == "gw-1")
         assert len(own) + lost == max(own) + 1
+
+
+@pytest.mark.parametrize("record", [partial(text, kind="event"), made], ids=["evicted", "thinned"])
+async def test_who_was_told_is_not_told_again_when_others_never_ask(tmp_path, record):
+    limits = Limits(max_records=100, thin_span_s=10.0)
+    async with running_core(tmp_path, limits=limits, cities=["asks", "never"]) as core:
+        reports = []
+        for at in range(0, 600, 20):
+            await put(core, *(record("a", seq) for seq in range(at, at + 20)))
+            if at % 200 == 180:
+                reports += await deliver_all(core, "asks")
+        for city, taken in (("asks", reports), ("never", [])):
+            taken += await deliver_all(core, city)
+            assert sum(one.node == "a" for one in taken) + sum(missed_by(one, city) for one in taken) == 600
 
 
 async def test_what_was_thinned_and_then_given_up_is_told_by_the_records_it_stood_for(tmp_path):
