@@ -28,6 +28,7 @@ from functools import cache
 from typing import NamedTuple
 
 PAGE = 4096
+_PROVED_BYTES = PAGE - 4  # by the checksum in front of them
 FORMAT = 2
 STREAM_COUNT = 4
 _HEAD = struct.Struct("<IIBBHQHHd4Q4H")
@@ -129,11 +130,12 @@ def put_right(raw: bytes, seed: int) -> bytes | None:
     if not syndrome:
         return raw
     if syndrome & (syndrome - 1) == 0:  # the flipped bit is in the checksum
-        place: int | None = syndrome.bit_length() - 1
+        place = syndrome.bit_length() - 1
     else:
-        place = _places().get(syndrome)
-    if place is None:
-        return None
+        found = _place_of(syndrome)
+        if found is None:
+            return None
+        place = found
     mended = bytearray(raw)
     mended[place >> 3] ^= 1 << (place & 7)
     return bytes(mended)
@@ -144,18 +146,33 @@ def _all_verify(page: bytes, seed: int) -> bool:
     return found == header_of(page).end - HEAD_BYTES and names_of(page, seed) is not None
 
 
+def _place_of(syndrome: int) -> int | None:
+    """The bit of a page, counted from its first byte, that does this to the checksum when it is flipped."""
+    wanted, all_of_them = _U32.pack(syndrome), _syndromes()
+    at = all_of_them.find(wanted)
+    while at % _U32.size and at > 0:
+        at = all_of_them.find(wanted, at + 1)
+    if at < 0:
+        return None
+    bit, back = divmod(at // _U32.size, _PROVED_BYTES)
+    return (PAGE - 1 - back) * 8 + bit
+
+
 @cache
-def _places() -> dict[int, int]:
-    """Which bit of a page is flipped, by what that does to the checksum: from the last byte backwards, a step each."""
+def _syndromes() -> bytes:
+    """What each flipped bit does to the checksum, u32 each: bit by bit, from the last byte backwards, a step each.
+
+    A dict would be found in faster, and hold 5 MB for what hardly ever happens.
+    """
     zero = zlib.crc32(b"\0")
     table = [zlib.crc32(bytes((byte,))) ^ zero for byte in range(256)]
-    places = {}
+    found = bytearray()
     for bit in range(8):
         effect = table[1 << bit]
-        for at in range(PAGE - 1, 3, -1):
-            places[effect] = at * 8 + bit
+        for _ in range(_PROVED_BYTES):
+            found += _U32.pack(effect)
             effect = table[effect & 0xFF] ^ effect >> 8
-    return places
+    return bytes(found)
 
 
 def header_of(page: bytes) -> Header:
