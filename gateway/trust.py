@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.audit import AuditLog, Entry
@@ -160,6 +159,8 @@ class Trust:
 
     def _devices_of_certificate(self, certificate: bytes, name: str) -> tuple[frozenset[str], str | None]:
         """The device names that the holder of this verified certificate may use, or why it is refused."""
+        from cryptography import x509  # 2 MB, for gateways whose devices have certificates
+
         key = x509.load_der_x509_certificate(certificate).public_key()
         found = []
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):

@@ -13,8 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography import x509
-
 from gateway.clock import ClockTrust
 from gateway.errors import GatewayError
 
@@ -55,6 +53,8 @@ def _chain_before_3_13(connection: Any) -> Sequence[Any]:
 
 def require_dates(chain: Sequence[bytes], clock: ClockTrust) -> None:
     """Raise DateError unless every certificate of the chain holds, as far as the time is known."""
+    from cryptography import x509  # 2 MB, for gateways that use TLS
+
     now_s, error_s = clock.trusted_s(), clock.error_s or 0.0
     earliest_s = clock.now_s() if now_s is None else now_s - error_s
     latest_s = float("inf") if now_s is None else now_s + error_s

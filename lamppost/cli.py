@@ -9,11 +9,9 @@ import argparse
 import importlib
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 DONE, FAILED, EDIT = 0, 1, 2
@@ -216,7 +214,7 @@ def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lamppost", description="Street sensors to city, with nothing lost in silence."
     )
-    parser.add_argument("--version", action="version", version=f"lamppost {metadata.version('lamppost')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     _add_debug(parser)
     top = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     groups: dict[str, Any] = {}
@@ -235,6 +233,16 @@ def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: what that loads would stay in the memory of every gateway."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        print(f"lamppost {metadata.version('lamppost')}")
+        parser.exit()
+
+
 def _add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
@@ -247,6 +255,8 @@ def _sentence(about: str) -> str:
 
 def _explain(error: Exception) -> int:
     """One line for a person; the traceback of what we did not foresee goes to a file."""
+    import tempfile  # here, because a gateway without faults has no use for it
+
     from gateway.errors import ConfigError, GatewayError
 
     while isinstance(error, ExceptionGroup):  # of a task group: the first is as good as any

@@ -35,8 +35,8 @@ def replay(
         damaged += _find_missing(state.ledger, leaf.header.firsts)
         is_ours = tables_from is None or (segment.number, number) >= tables_from[:2]
         _do_page(segment, number, leaf, db if is_ours else None, state)
+        state.heard.keep()  # page by page: the ids of a whole segment would take 10 MB on their way
     damaged += _find_missing(state.ledger, log.next)
-    state.heard.keep()
     return damaged
 
 

@@ -144,7 +144,8 @@ def test_deep_sleep_keeps_boot_counters_and_schedule(street, on_the_air):
     counters = sorted(counter for _, _, counter in on_the_air.judge.nonces)
     assert counters == list(range(len(counters)))
     full = [body.is_full for body in on_the_air.judge.bodies]
-    assert full[0] and full == sorted(full, reverse=True)  # until the first ack is heard, and never again
+    assert full[0]
+    assert full == sorted(full, reverse=True)  # until the first ack is heard, and never again
     close_to_the_weather(street, on_the_air, steps=2)  # a waking does not wait for the whole second
 
 
