@@ -1,7 +1,7 @@
 """The gateway between its ways in and its ways out, put together: store, identity, intake, edge and outbox.
 
-`open_core` opens the disk and gives back a Core whose `run` owns the commits and the edge's clockwork. Bearers hand
-frames to `intake`, forwarders take from `outbox`; neither knows the other.
+`run` owns the commits and the edge's clockwork. Bearers hand frames to `intake`, forwarders take from `outbox`; neither
+knows the other. gateway/start.py opens the disk and makes it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from gateway.command.queue import Commands
 from gateway.config import CommandConfig, EdgeConfig
 from gateway.config_edge import ActionConfig, GroupConfig
 from gateway.counters import Counters
-from gateway.database import make_durable_dir
 from gateway.devices import Devices, is_node_id
 from gateway.edge.basis import Recent
 from gateway.edge.engine import Change, Edge
@@ -44,21 +42,20 @@ from gateway.outbox import Outbox
 from gateway.outbox.ages import begin_ages
 from gateway.outbox.bounds import Bounds, Limits, tell_unreadable
 from gateway.outbox.entries import Transaction
-from gateway.outbox.files import Files
 from gateway.recorder import Recorder, as_it_came
 from gateway.sequences import Sequences
-from gateway.store import WINDOW_S, Store, StoreFailed
+from gateway.store import Store, StoreFailed
 from gateway.trust import Trust
 from gateway.uplinks import Uplinks
 from gateway.wear import Wear
 from gateway.with_commits import AuditOfCommit, SavedCounters
 
 log = logging.getLogger(__name__)
-_NODES_DIR = "nodes"
+NODES_DIR = "nodes"
 
 
 class Core:
-    """What the rest of the gateway uses. Made by `open_core`."""
+    """What the rest of the gateway uses. Made by `start.open_core`."""
 
     intake: Intake
     outbox: Outbox
@@ -82,7 +79,7 @@ class Core:
         self.clock = clock
         self.wear = Wear(lambda: store.vault.published.came_in)
         self.counters = Counters()
-        self.nodes = Nodes(data_dir / _NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
+        self.nodes = Nodes(data_dir / NODES_DIR, at_address=self.trust.nodes_at, with_kid=self.trust.nodes_with)
         self.own = OwnFile(data_dir)
         self.cities = tuple(cities)
         self.notices: list[str] = []
@@ -345,67 +342,3 @@ class Core:
         """Whether alarms from this short address are events for now."""
         budget = self._recorder.alarm_budget
         return budget.is_anybody_over and any(budget.is_over(node.id) for node in self.nodes.candidates(address))
-
-
-@asynccontextmanager
-async def open_core(
-    *,
-    data_dir: Path,
-    gateway_id: str,
-    cities: Sequence[str],
-    window_s: int = 60,
-    edge: EdgeConfig | None = None,
-    groups: Sequence[GroupConfig] = (),
-    limits: Limits | None = None,
-    clock: ClockTrust | None = None,
-    time_hold_s: float = 120.0,
-    trust: Trust | None = None,
-    alarm_budget_per_h: int = 60,
-    command: CommandConfig | None = None,
-    commit_window_s: float = WINDOW_S,
-    files: Files | None = None,
-    segment_bytes: int | None = None,
-) -> AsyncIterator[Core]:
-    """Open the gateway's disk.
-
-    cities           names of the configured platforms; one that is new gets what is stored
-    window_s         length of the edge's windows, 0 for none; unused with `edge`
-    edge, groups     what [edge] and [[group]] of gateway.toml say
-    limits           bounds of the outbox
-    time_hold_s      how long what cannot be dated waits for the time while a platform could take it
-    alarm_budget_per_h  alarms of one node in an hour before they count as events; 0: any number
-    trust            the site's registry and policy; without it node files and access lists say all
-    command          which commands may go to nodes
-    commit_window_s  the longest that a change waits for company in its commit
-    files            the file layer of the record log
-    segment_bytes    of its files; None: as the disk allows
-    Raises           StoreBusy, StoreNewer, StoreFull, StoreFailed
-    """
-    make_durable_dir(data_dir / _NODES_DIR)
-    store = Store(data_dir, window_s=commit_window_s, files=files, segment_bytes=segment_bytes)
-    core = Core(
-        store,
-        data_dir,
-        gateway_id=gateway_id,
-        cities=cities,
-        clock=clock or ClockTrust(),
-        time_hold_s=time_hold_s,
-        alarm_budget_per_h=alarm_budget_per_h,
-        command=command or CommandConfig(),
-        trust=trust,
-    )
-    store.vault.is_behind = True
-    async with store:
-        core.nodes.load()
-        downlink_start = await store.write_alone(core.begin)
-        core.assemble(
-            downlink_start,
-            edge=edge or EdgeConfig(window_s=window_s),
-            groups=groups,
-            limits=limits or Limits(),
-        )
-        await store.write_alone(core.begin_edge)
-        store.vault.is_behind = False
-        if store.vault.damaged:
-            await store.write_alone(core.tell_damaged)
-        yield core

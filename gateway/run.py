@@ -19,10 +19,11 @@ from dataclasses import fields
 from gateway import log as logs
 from gateway.clock import ClockTrust
 from gateway.config import Config, ConfigError, add_config_argument, load
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.edge.actions import Actions
 from gateway.outbox.bounds import Limits
 from gateway.parts import Part, city_parts, edge_actions, open_southbound
+from gateway.start import open_core
 from gateway.status import StatusFile, gather
 from gateway.time_evidence import machine_clock
 from gateway.trust import Trust, digest_of_settings, forward_to, open_trust

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from gateway.city.compress import Compressor
 from gateway.city.forwarder import Forwarder
 from gateway.city.mqtt import MqttCity, about_message
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.endpoint import Endpoint
 from gateway.mqtt.client import ClientOptions
 from gateway.mqtt.encode import encode, encode_puback, encode_publish
@@ -35,6 +35,7 @@ from gateway.mqtt.stream import PacketReader
 from gateway.outbox import Batch, Lane, Stored
 from gateway.reading import STREAMS, Reading, Report
 from gateway.senml import COUNT_PROPERTY, ID_PROPERTY, Content, Pack
+from gateway.start import open_core
 from lamppost.relay import Relay
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from gateway.config import EdgeConfig
 from gateway.config_alarm import RuleConfig
 from gateway.config_edge import ActionConfig, WindowConfig
-from gateway.core import open_core
 from gateway.counters import Counters
 from gateway.edge.actions import Actions
 from gateway.edge.engine import Edge
@@ -34,6 +33,7 @@ from gateway.endpoint import parse_endpoint
 from gateway.intake import Uplink
 from gateway.reading import Reading, Report
 from gateway.southbound.mqtt import IngestListener
+from gateway.start import open_core
 from tests.gateway.edge.machine import Commit
 from tests.gateway.link_node import LinkNode, report
 

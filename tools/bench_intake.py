@@ -15,8 +15,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.intake import Burst, Uplink
+from gateway.start import open_core
 from tests.gateway.link_node import LinkNode
 
 NODES = 20

@@ -18,7 +18,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from gateway.core import open_core
 from gateway.endpoint import Endpoint
 from gateway.mqtt.access import Peer
 from gateway.mqtt.client import ClientOptions, open_session
@@ -29,6 +28,7 @@ from gateway.mqtt.packet import V5, V311, Connect, Packet, Publish
 from gateway.mqtt.properties import Properties
 from gateway.mqtt.stream import PacketReader
 from gateway.southbound.mqtt import IngestListener
+from gateway.start import open_core
 from lamppost.broker import Broker
 
 READING = b'[{"bn":"d%03d:","n":"temperature","u":"Cel","v":21.5,"t":%d}]'

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.endpoint import Endpoint
 from gateway.intake import Burst, Intake, Message
 from gateway.mqtt.access import Peer
@@ -27,6 +27,7 @@ from gateway.mqtt.packet import V311, Connect, Publish
 from gateway.outbox.batch import Batch
 from gateway.reading import STREAMS
 from gateway.southbound.mqtt import IngestListener
+from gateway.start import open_core
 from tools.bench_drain import alone
 
 DEVICES = 200

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clock import ClockTrust
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.intake import Uplink, Verdict
 from gateway.outbox.files import Files
 from gateway.reading import STREAMS, Report
+from gateway.start import open_core
 
 NOW_S = 1_800_000_000.0
 

@@ -31,13 +31,14 @@ from firmware.config import parse
 from firmware.rtc import RtcState
 from firmware.uptime import Uptime
 from gateway.config import LoraSouthbound
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.duty import DutyBook
 from gateway.identity.chain import ChainFile
 from gateway.intake import Intake, Uplink, Verdict
 from gateway.southbound.beacons import Beacons
 from gateway.southbound.lora import LoraRadio
 from gateway.southbound.radio_device import open_device
+from gateway.start import open_core
 from provisioning.enrol import Enrolment, enrol
 from tests.gateway.joining import JoiningNode, Site
 from tests.gateway.sealed_node import SealedNode

@@ -9,9 +9,10 @@ import pytest
 
 from boards.virtual.street import GATEWAY, Street
 from gateway.config import SensorConfig
-from gateway.core import Core, open_core
+from gateway.core import Core
 from gateway.reading import Report
 from gateway.southbound.sensor import GatewaySensor, readings
+from gateway.start import open_core
 
 pytestmark = pytest.mark.timeout(30)
 
