@@ -27,7 +27,7 @@ import asyncio, json, sys
 from contextlib import suppress
 from pathlib import Path
 from gateway.clock import ClockTrust
-from gateway.start import open_core
+from gateway.core import open_core
 from gateway.intake import Message, Uplink
 
 async def main(data_dir, frames):
