@@ -10,6 +10,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from gateway.outbox import Batch, Lane, Stored
 from gateway.reading import STREAMS
@@ -23,6 +24,7 @@ GROUPS: tuple[tuple[Lane, Sequence[int]], ...] = (
     ("backlog", range(_ALARM + 1, len(STREAMS))),
 )
 RANKS = [(group, stream) for group, (_, streams) in enumerate(GROUPS) for stream in streams]
+_WEIGHT = attrgetter("weight")
 _KEPT_OF_BLOCKED = 64  # records of a line that the platform refuses; what comes behind stays in the outbox alone
 
 
@@ -72,10 +74,11 @@ class Line:
 
 
 class Lines:
-    """All lines of one platform. `held`: records per group that wait here or are on their way."""
+    """All lines of one platform. `held`: records per group that wait or are on their way; `weights`: their bytes."""
 
     def __init__(self) -> None:
         self.held = [0] * len(GROUPS)
+        self.weights = [0] * len(GROUPS)
         self.skipped = 0  # since `accepted` was called last
         self._lines: dict[tuple[int, int], dict[str, Line]] = {rank: {} for rank in RANKS}
         self._ready: list[deque[Line]] = [deque() for _ in RANKS]
@@ -86,7 +89,7 @@ class Lines:
         """Append what was taken from the outbox, each record to the line of its node."""
         group = _group_of(batch)
         lines = self._lines[group, batch.stream]
-        kept = 0
+        kept = weight = 0
         for stored in batch.records:
             node = stored.node
             line = lines.get(node)
@@ -99,9 +102,11 @@ class Lines:
                 line.since_s = now_s
             line.waiting.append(stored)
             kept += 1
+            weight += stored.weight
             if not (line.is_queued or line.is_in_flight or line.is_blocked):
                 self._queue(line)
         self.held[group] += kept
+        self.weights[group] += weight
         self.skipped += len(batch.records) - kept
 
     def first(self, rank: int) -> Line | None:
@@ -117,9 +122,10 @@ class Lines:
         line.since_s = 0.0
         return tuple([line.waiting.popleft() for _ in range(count)])
 
-    def finish(self, line: Line, count: int) -> None:
-        """So many records on their way need nothing more."""
-        self.held[line.group] -= count
+    def finish(self, line: Line, records: Sequence[Stored]) -> None:
+        """These, which were on their way, need nothing more."""
+        self.held[line.group] -= len(records)
+        self.weights[line.group] -= weight_of(records)
         line.is_in_flight = False
         line.retries = 0
         line.trouble = ""
@@ -161,6 +167,11 @@ class Lines:
     def _queue(self, line: Line) -> None:
         line.is_queued = True
         self._ready[line.rank].append(line)
+
+
+def weight_of(records: Iterable[Stored]) -> int:
+    """Bytes of memory that these take, roughly."""
+    return sum(map(_WEIGHT, records))
 
 
 def _group_of(batch: Batch) -> int:

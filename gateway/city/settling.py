@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
+from gateway.city.lines import weight_of
 from gateway.outbox import Batch, Lane, Outbox, Outcome, Stored
 from gateway.store_errors import StoreFailed, StoreFull
 
@@ -17,10 +18,14 @@ _ID = attrgetter("id")
 
 
 class Settling:
-    """One platform's answers on their way to the disk. `count`: records of which the disk does not know yet."""
+    """One platform's answers on their way to the disk. `count`: records of which the disk does not know yet.
+
+    weight  bytes that these take
+    """
 
     def __init__(self, outbox: Outbox, city: str) -> None:
         self.count = 0
+        self.weight = 0
         self.on_settled: Callable[[], None] | None = None
         self._outbox = outbox
         self._city = city
@@ -33,6 +38,7 @@ class Settling:
         """The platform has, or refuses for good and says why, these records."""
         self._answered.setdefault(reason, {}).setdefault((lane, stream, outcome), []).extend(records)
         self.count += len(records)
+        self.weight += weight_of(records)
         self._idle.clear()
         self._news.set()
 
@@ -52,7 +58,9 @@ class Settling:
                     for (lane, stream, outcome), records in found.items()
                 ]
                 await self._settle(outcomes, reason)
-                self.count -= sum(len(batch.records) for batch, _ in outcomes)
+                for batch, _ in outcomes:
+                    self.count -= len(batch.records)
+                    self.weight -= weight_of(batch.records)
             if not self.count:
                 self._idle.set()
             if self.on_settled is not None:

@@ -117,7 +117,7 @@ class Verdicts:
         self._tally.set_aside += len(records)
         self._settling.add(line.lane, line.stream, records, "refused", reason=why)
         _forget_tries(line, records)
-        self._lines.finish(line, len(records))
+        self._lines.finish(line, records)
 
     def _accept(self, line: Line, records: tuple[Stored, ...], outcome: Outcome, now_s: float) -> None:
         self._settling.add(line.lane, line.stream, records, outcome)
@@ -133,7 +133,7 @@ class Verdicts:
         was_stuck = line.lane == "live" and line.retries > 0 and now_s - line.stuck_since_s > _STALE_S
         if was_stuck or (line.has_skipped and not line.waiting):
             self.wants_rewind = True
-        self._lines.finish(line, len(records))
+        self._lines.finish(line, records)
 
     def _hold(self, line: Line, records: tuple[Stored, ...], now_s: float, *, is_for_all: bool) -> None:
         """The city does not want these now: they, and with `is_for_all` everything, wait."""

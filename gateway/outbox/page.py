@@ -36,7 +36,8 @@ _ENTRY = struct.Struct("<HIBB")
 _U32 = struct.Struct("<I")
 _U16 = struct.Struct("<H")
 _NAMES = struct.Struct("<HI")
-_FORMAT_AT, _END_AT, _PROVED_FROM = 8, 10, 8
+_F64 = struct.Struct("<d")
+_FORMAT_AT, _END_AT, _BASE_AT, _PROVED_FROM = 8, 10, 24, 8
 HEAD_BYTES = _HEAD.size
 ENTRY_BYTES = _ENTRY.size
 ROOM = PAGE - HEAD_BYTES - _NAMES.size  # for entries and names
@@ -180,6 +181,16 @@ def header_of(page: bytes) -> Header:
     fields = _HEAD.unpack_from(page)
     end, commit, number, count, base_s = fields[4:9]
     return Header(end, commit, number, count, base_s, fields[9:13], fields[13:17], bool(fields[3]))
+
+
+def base_s_of(page: bytes) -> float:
+    """From when on the entries of a verified page count milliseconds, UTC seconds."""
+    return float(_F64.unpack_from(page, _BASE_AT)[0])
+
+
+def kind_of(page: bytes, start: int) -> int:
+    """The kind of the entry whose payload begins at `start`."""
+    return page[start - 2]
 
 
 def header_alone(raw: bytes, seed: int) -> Header | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from sys import intern
 
 from gateway.outbox import body
 from gateway.outbox.batch import Stored
 from gateway.outbox.entries import Moved
 from gateway.outbox.leaf import Leaf
 from gateway.outbox.log import Log
-from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PRODUCED, RECORD
+from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PAGE, PRODUCED, RECORD
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import Segment
 from gateway.reading import STREAMS, Report, from_bytes
@@ -19,6 +20,7 @@ _PLACE = struct.Struct("<Qd")
 _TEXT_HEAD_BYTES = 6
 _STREAMS = len(STREAMS)
 _WHICH = RECORD | MOVED | 3
+_PLACES = tuple(range(PAGE))  # one object each, however many records begin there
 
 
 class Reader:
@@ -93,19 +95,21 @@ def _note(runs: list[Run], first: int, end: int) -> None:
 
 
 def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Stored]:
-    base, base_s, names = leaf.header.firsts[stream], leaf.header.base_s, leaf.names
+    base, base_s = leaf.header.firsts[stream], leaf.header.base_s
+    names = [intern(name) for name in leaf.names]  # every page names the same nodes, and tens of thousands wait
     wanted = RECORD | stream
     found = []
     for kind, slot, data, start, stop in leaf.entries:
         ordinal = base + slot
         if kind & _WHICH == wanted and first <= ordinal < end:
-            id_, size, is_produced = ordinal * _STREAMS + stream, ENTRY_BYTES + stop - start, kind & PRODUCED > 0
-            stored_at_s = base_s + body.stored_ms(data, start) / 1000
-            if not (leaf.is_damaged or kind & AS_TEXT):
-                found.append(Stored.on_page(id_, data, start, names, size, stored_at_s, is_produced))
+            id_, size = ordinal * _STREAMS + stream, ENTRY_BYTES + stop - start
+            if start and not (leaf.is_damaged or kind & AS_TEXT):
+                found.append(Stored.on_page(id_, data, _PLACES[start], names, size))
                 continue
             report = read_report(kind, data, start, stop, names)
             if report is not None:
+                stored_at_s = base_s + body.stored_ms(data, start) / 1000
+                is_produced = kind & PRODUCED > 0
                 found.append(Stored(id_, report, size=size, stored_at_s=stored_at_s, is_produced=is_produced))
     return found
 

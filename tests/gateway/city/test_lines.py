@@ -40,7 +40,7 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
 
     def accept(line, records):
         accepted.setdefault(line.node, []).extend(one.id for one in records)
-        lines.finish(line, len(records))
+        lines.finish(line, records)
 
     for step, value in steps:
         if step == "add":
@@ -67,6 +67,7 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
     assert sorted(one for ids in accepted.values() for one in ids) == list(range(stored))
     assert all(ids == sorted(ids) for ids in accepted.values())
     assert lines.is_empty
+    assert not any(lines.weights)
 
 
 def test_nodes_take_turns():
@@ -75,9 +76,9 @@ def test_nodes_take_turns():
     rank = RANKS.index((LIVE, TELEMETRY))
     seen = []
     while (line := lines.first(rank)) is not None:
-        lines.start(line, 1)
+        records = lines.start(line, 1)
         seen.append(line.node)
-        lines.finish(line, 1)
+        lines.finish(line, records)
     assert seen == ["a", "b", "c", "a", "a", "a"]
 
 
