@@ -29,7 +29,7 @@ class Plan:
     fast_s, slow_s  seconds at 200 and at 10 readings/s; a checkpoint is made every 900 s, or per segment of 8 MiB
     recycled        readings that go through a store before its flash is counted
     records         what is stored for `size`; 14,500,000 are about 1 GB
-    drained         of these, three times, beside a store that holds no more
+    drained         of these, three times, beside a store that holds twice as many
     minutes         of overload
     """
 
