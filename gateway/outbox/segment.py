@@ -24,7 +24,7 @@ FIRST = 1  # the first data page
 MOVED_MAP = STREAM_COUNT
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
     """What is known of one file. `end`: the first data page that is not written."""
 
