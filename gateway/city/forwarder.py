@@ -77,7 +77,7 @@ class Forwarder:
             self._outbox.disconnected(self._city_name)
 
     def status(self) -> dict[str, object]:
-        """What `gateway status` shows."""
+        """What `gateway status` shows. `held_bytes`: memory that the records take which are on their way."""
         state, detail = self._state()
         return {
             "state": state,
@@ -86,6 +86,7 @@ class Forwarder:
             "delivered_live": self._tally.live,
             "delivered_backlog": self._tally.backlog,
             "set_aside": self._tally.set_aside,
+            "held_bytes": sum(self._delivery.lines.weights) if self._delivery else 0,
         }
 
     def _state(self) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.city.mqtt import MqttCity
 from gateway.mqtt.packet import Connack, Connect, Puback, Publish
+from gateway.reading import Reading
 from tests.gateway.city.street import audited, drained, forwarding, ids, lane_of, made, put, until
 from tests.gateway.cores import running_core
 from tests.peers.scripted_broker import CLOSE, ScriptedBroker, accept_all
@@ -281,3 +282,30 @@ async def test_slow_city_is_named_and_loses_nothing(core):
         await drained(core)
         assert forwarder.status()["state"] == "idle"
     assert (await audited(core)).delivered == 3
+
+
+async def test_long_records_are_read_ahead_by_their_bytes(core):
+    """A bound of their number alone would let the longest take gigabytes."""
+    text = "x" * 3_000
+    for first in range(0, 7_000, 500):
+        readings = [(Reading(quantity="note", value=f"{seq} {text}"),) for seq in range(first, first + 500)]
+        await put(core, *(made(f"n{seq % 20}", first + seq, readings=one) for seq, one in enumerate(readings)))
+    answers = accept_all
+
+    def answer(packet):
+        return answers(packet)
+
+    def silent(packet):
+        return [] if isinstance(packet, Publish) else accept_all(packet)
+
+    async with ScriptedBroker(answer) as broker, forwarding(core, broker.port, city={"ack_timeout_s": 60.0}) as it:
+        answers = silent
+        await until(lambda: it[1].status()["held_bytes"] > 12 << 20)
+        for _ in range(100):  # what it still wants to read comes in between
+            await core.store.fetch(lambda: None)
+        held = it[1].status()["held_bytes"]
+        answers = accept_all
+        broker.send(*(Puback(packet.packet_id) for packet in broker.published))
+        await drained(core)
+    assert held < 15 << 20
+    assert (await audited(core)).delivered == 7_000
