@@ -318,7 +318,7 @@ def parse(text: str, *, name: str = "gateway.toml") -> Config:
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
-    """--config, the same for every command; without it the first of PLACES that exists."""
-    default = next((path for path in PLACES if path.exists()), PLACES[0])
+    """--config, the same for every command; without it the first of PLACES that exists, or what the parser says."""
+    default = parser.argument_default or next((path for path in PLACES if path.exists()), PLACES[0])
     words = f"the gateway's settings (default: {' here, or '.join(map(str, PLACES))})"
     parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=words)

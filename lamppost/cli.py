@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command = _chosen(words)
         module = importlib.import_module(command.module) if command else None
-        args = _parser(command, module).parse_args(words)
+        args = parse(command, module, words)
         return int(getattr(module, command.run)(args)) if command else DONE
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -209,8 +209,21 @@ def _chosen(words: Sequence[str]) -> Command | None:
     return next((one for one in COMMANDS if tuple(plain[: len(one.words)]) == one.words), None)
 
 
-def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
-    """A parser for all commands, with the options of the chosen one."""
+def parse(chosen: Command | None, module: Any, words: Sequence[str]) -> argparse.Namespace:
+    """What `words` say. Options of a command may stand before, between and behind its names."""
+    parser, one = _parser(chosen, module)
+    if chosen is None or one is None or tuple(words[: len(chosen.words)]) != chosen.words or _has_commands(one):
+        return parser.parse_args(words)
+    return one.parse_intermixed_args(words[len(chosen.words) :])
+
+
+def _has_commands(parser: argparse.ArgumentParser) -> bool:
+    """Whether another word chooses among parsers: then argparse cannot sort options from names."""
+    return any(action.nargs == argparse.PARSER for action in parser._actions)
+
+
+def _parser(chosen: Command | None, module: Any) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """A parser for all commands, with the options of the chosen one; and that one's own."""
     parser = argparse.ArgumentParser(
         prog="lamppost", description="Street sensors to city, with nothing lost in silence."
     )
@@ -218,6 +231,7 @@ def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
     _add_debug(parser)
     top = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     groups: dict[str, Any] = {}
+    own = None
     for command in COMMANDS:
         place = top
         if len(command.words) == 2:
@@ -230,7 +244,8 @@ def _parser(chosen: Command | None, module: Any) -> argparse.ArgumentParser:
         _add_debug(one)
         if command is chosen:
             getattr(module, command.add_arguments)(one)
-    return parser
+            own = one
+    return parser, own
 
 
 class _Version(argparse.Action):

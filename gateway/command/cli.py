@@ -26,26 +26,34 @@ _LOOK_AGAIN_S = 1.0
 
 def add_command_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `lamppost node command`."""
-    add_config_argument(parser)
+    _add_options(parser)
     parser.add_argument("node", help="id or label of the node")
-    parser.add_argument("--by", default=None, metavar="NAME", help="who asks for it (default: your user name)")
-    parser.add_argument(
-        "--ttl", type=int, default=None, metavar="S", help="how long it may wait (default: as configured)"
-    )
-    parser.add_argument("--wait", type=int, default=0, metavar="S", help="wait so long for what comes of it")
     below = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
-    below.add_parser("report", help="sample now, and report everything")
-    output = below.add_parser("output", help="switch the node's output for a time, or to its safe state")
+    behind = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _add_options(behind)  # they may also stand behind the command's name; left out there, those before it hold
+
+    def add(name: str, about: str) -> argparse.ArgumentParser:
+        return below.add_parser(name, help=about, parents=[behind])
+
+    add("report", "sample now, and report everything")
+    output = add("output", "switch the node's output for a time, or to its safe state")
     output.add_argument("state", choices=("on", "off", "safe"))
     output.add_argument("--for", type=int, dest="for_s", metavar="S", help="for so many seconds; not with safe")
-    pace = below.add_parser("pace", help="sample and report every so many seconds; 0: as the node is configured")
+    pace = add("pace", "sample and report every so many seconds; 0: as the node is configured")
     pace.add_argument("--sample", type=int, dest="sample_s", metavar="S")
     pace.add_argument("--report", type=int, dest="report_s", metavar="S")
-    below.add_parser("restart", help="reset the node")
+    add("restart", "reset the node")
     parser.epilog = (
         "It goes with the answer to the node's next frame. Exit code 1 if it is refused; with --wait also if nothing "
         "came of it by then. Example: lamppost node command --wait 600 lamp-3 output on --for 60"
     )
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_config_argument(parser)
+    parser.add_argument("--by", metavar="NAME", help="who asks for it (default: your user name)")
+    parser.add_argument("--ttl", type=int, metavar="S", help="how long it may wait (default: as configured)")
+    parser.add_argument("--wait", type=int, metavar="S", help="wait so long for what comes of it")
 
 
 def add_commands_arguments(parser: argparse.ArgumentParser) -> None:
