@@ -17,10 +17,17 @@ _PREAMBLE_SYMBOLS = const(8)
 _DETECT_SYMBOLS = const(13)  # a preamble of 8 and its sync word, 12.25 symbols
 _LONGEST_DOWNLINK = const(64)
 _SCANS = const(16)
+_LEAVES_MS = const(1_500)  # until so long after a report an alarm takes its place: it must not meet the answer
+_LOOK_MS = const(100)
 
 
 class LoraBearer:
-    """Sends sealed frames by radio. The duty meter is told before each frame, so that no reset hides airtime."""
+    """Sends sealed frames by radio. The duty meter is told before each frame, so that no reset hides airtime.
+
+    is_hurried  set by the node when an alarm was raised: a window that is not open yet is given up for it
+    """
+
+    is_hurried = False
 
     def __init__(self, radio, lora, uptime, clock, state, limit=_LONGEST_DOWNLINK):
         """lora: that section of the configuration. state: the RtcState, which keeps the airtime through resets.
@@ -68,11 +75,16 @@ class LoraBearer:
 
         again  makes another frame of an alarm, for firmware/insist
         """
+        clock = self._clock
         try:
             ended = await self.transmit(frame)
-            if again is None:
-                return await self.listen(take, ended, ended)
-            return await self._insist(take, again, ended)
+            if again is not None:
+                return await self._insist(take, again, ended)
+            while clock.ticks_diff(clock.ticks_ms(), ended) < _LEAVES_MS:
+                if self.is_hurried:
+                    return False
+                await clock.sleep_ms(_LOOK_MS)
+            return await self.listen(take, ended, ended)
         except RadioError as error:
             raise BearerError(str(error))
         finally:

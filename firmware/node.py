@@ -74,6 +74,8 @@ class Node:
                 continue
             seq = parts.archive.add(parts.settings.boot, time_s, schema, values)
             if seq is not None and verdict == "raised":
+                if not parts.reporter.has_urgent:
+                    parts.bearer.is_hurried = True
                 parts.reporter.mark_urgent(seq)
         if verdict:
             _say("alarm %s: %s" % (verdict, mantissas))
@@ -82,7 +84,7 @@ class Node:
     async def report_once(self):
         """Send one frame if there is anything to say, wait for its answer, and set the time of the next."""
         parts, state = self.parts, self.parts.state
-        self.is_hurried = False
+        self.is_hurried = parts.bearer.is_hurried = False
         if not parts.reporter.has_unsent():
             self._schedule_regular()
             return
@@ -97,6 +99,8 @@ class Node:
             self.counters["bearer_failures"] += 1
             _say(str(error))
             answered = False
+        if not answered and parts.bearer.is_hurried:
+            return  # at once again: an alarm goes first, and its ack says whether the report was heard
         self._schedule_next(answered)
         if parts.reporter.order is not None:
             from firmware.obey import obey
@@ -118,6 +122,7 @@ class Node:
             return True
         insists = parts.reporter.has_urgent and parts.state.misses < _INSIST
         again = parts.reporter.next_frame if insists else None
+        parts.bearer.is_hurried = False
         return await parts.bearer.exchange(frame, parts.reporter.take_downlink, again)
 
     def _schedule_first(self):

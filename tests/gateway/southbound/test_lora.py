@@ -25,7 +25,7 @@ from drivers import clock as driver_clock
 from drivers.link import beacon
 from drivers.link.frame import URGENT, FrameError
 from drivers.link.join import pack_join
-from drivers.radio.lora import Channel
+from drivers.radio.lora import Channel, RadioError
 from firmware.bearer_lora import LoraBearer
 from firmware.config import parse
 from firmware.rtc import RtcState
@@ -315,7 +315,10 @@ async def flooded(radios: Radios, site: Site, name: str, address: Callable[[], i
     async def flood() -> None:
         for at in itertools.count():
             message_1 = stranger.joiner._offer(bytes([at % 24])).message_1
-            await flooder.send(pack_join(1, address(), 0, message_1))
+            try:
+                await flooder.send(pack_join(1, address(), 0, message_1))
+            except RadioError:  # this machine had no time for the stranger's radio
+                await flooder.radio.start()
             await asyncio.sleep(0.3 * random.random() + 0.1)
 
     async with asyncio.TaskGroup() as tasks:
