@@ -52,8 +52,8 @@ def fall(error, nvs):
     try:
         with open("/crash.txt", "w") as file:
             sys.print_exception(error, file)
-    except OSError:
-        pass  # a full flash is perhaps what it crashed of
+    except (OSError, MemoryError):
+        pass  # a full flash is perhaps what it crashed of, or a full heap
     wait_s = add(nvs)
     print("lamppost: crash %d in a row, reset in %d s; Ctrl-C opens the REPL" % (count(nvs), wait_s))
     try:

@@ -244,6 +244,7 @@ def serve(parts):
         _say("stopped by Ctrl-C, the REPL is open for an hour; machine.reset() starts the application")
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
         watchdog.relax()
+        parts.archive = parts.reporter = parts.rules = parts.sampler = None  # it may be for want of memory
         from firmware.crash import fall
 
         fall(error, parts.nvs)

@@ -37,7 +37,8 @@ def prepare():
     except KeyboardInterrupt:
         print("lamppost: stopped by Ctrl-C, the REPL is open; machine.reset() starts the application")
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
-        crash.fall(error, parts.nvs)  # pyright: ignore[reportAttributeAccessIssue]
+        nvs, parts = parts.nvs, None  # it may be for want of memory
+        crash.fall(error, nvs)  # pyright: ignore[reportAttributeAccessIssue]
     finally:
         forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start", "firmware.forget")
     return None
@@ -242,8 +243,8 @@ _STEPS = (
     (_load_numbers, ("firmware.leaving", "firmware.recovery", "firmware.epochs", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware",)),
-    (_open_reporter, ("drivers.link.keys",)),
     (_check, ("firmware.selftest", "drivers.radio.sx126x_bringup")),
+    (_open_reporter, ("drivers.link.keys",)),
     (_set_rules, ("firmware.rule_setup",)),
     (_slim_config, ()),
 )

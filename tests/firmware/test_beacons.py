@@ -21,14 +21,13 @@ from provisioning.enrol import enrol
 from provisioning.payload import node_files
 from provisioning.provision import files_for
 from tests.firmware.test_board import BOARD, CONFIG
-from tests.firmware.test_heap import HEAP_KIB, KIB, MAIN, shims_of
+from tests.firmware.test_heap import HEAP_KIB, KIB, serving_as, shims_of
 from tests.firmware.test_join import until
 from tests.gateway.cores import running_core
 from tests.peers.micropython import check_micropython
 
 LISTENING = {**CONFIG, "lora": {"beacons": True}}
-SHOWN = MAIN.read_text().replace(
-    "    serve(parts)\n",
+SHOWN = serving_as(
     """
     take = type(parts.bearer)._take
     def take_and_tell(self):
@@ -41,7 +40,7 @@ SHOWN = MAIN.read_text().replace(
     type(parts.bearer)._take = take_and_tell
     parts.bearer.at = 0
     serve(parts)
-""",
+"""
 )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -19,6 +20,7 @@ KIB = 1024
 HEAP_KIB = 128
 REPORTS = 6
 MAIN = Path(__file__).parents[2] / "firmware" / "main.py"
+_SERVES = "        serve(parts)\n"
 BOTH_BEARERS = "import firmware.bearer_lora, firmware.bearer_mqtt, drivers.radio.sx126x_transceiver"
 RULES = {
     "windows": [{"quantities": ["temperature", "humidity", "pressure"], "length_s": 2}],
@@ -74,6 +76,12 @@ def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str
     print(f"{loaded}: smallest heap {smallest[0]} KiB, live {smallest[1]:.1f} KiB; shims {shims / KIB:.1f} KiB apart")
 
 
+def serving_as(lines: str) -> str:
+    """main.py with these lines, indented by four, where the application is served."""
+    assert MAIN.read_text().count(_SERVES) == 1
+    return MAIN.read_text().replace(_SERVES, indent(lines, "    "))
+
+
 class Console:
     """What the node printed, and whether all its reports were acknowledged."""
 
@@ -97,7 +105,7 @@ def _run(
     epoch  in which it is to be acknowledged; in 2 its keys are old at the start
     """
     node = street.add_node(f"node-{heap_kib}", heapsize=f"{heap_kib + shims // KIB}k")
-    main = "import gc\n" + MAIN.read_text().replace("    serve(parts)\n", SERVE.format(extra=extra))
+    main = "import gc\n" + serving_as(SERVE.format(extra=extra))
     node.write_files({**files_for(board=data.load(BOARD), config=config), "/main.py": main.encode()})
     node.set_nvs("lamppost", NVS if epoch == 1 else {**NVS, "counter": 70_000, "turned": bytes(8)})
     node.power_on()
