@@ -8,6 +8,9 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
 
+# The tests and the demo start hundreds of processes: modules are compiled once, not in each of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint bench soak format lock clean
 
 demo: $(READY)

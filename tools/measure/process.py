@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+# What is installed has its bytecode beside it: a setting of who measures must not have it compiled anew at each start.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class ProcessError(Exception):
@@ -37,7 +39,7 @@ class Watched:
         self._command = list(command)
         self._log = log
         self._cwd = cwd
-        self._env = {**os.environ, **env} if env else None
+        self._env = {**_ENVIRONMENT, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, port: int | None = None, within_s: float = 30.0) -> None:
