@@ -42,6 +42,10 @@ class Files:
         """What was written to this file is on disk when this returns."""
         os.fdatasync(fd)
 
+    def uncache(self, fd: int) -> None:
+        """Let the kernel give up what it keeps of this file in memory, if that is on disk."""
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def rename(self, old: Path, new: Path) -> None:
         os.rename(old, new)
 

@@ -19,6 +19,7 @@ _MOST = 3
 _RESERVED = 2  # spare files on a disk that gets full: for noting deliveries, and to be given up for a checkpoint
 _ROOMY_SEGMENTS = 8  # with room for so many, none is kept back
 _PREFIX = "spare-"
+_FILL_BYTES = 256 << 10
 
 
 class Spares:
@@ -116,14 +117,18 @@ class Spares:
         return False
 
     def _make(self, path: Path, size: int) -> None:
-        """A file full of zeros: filled in small writes, for the kernel would charge large ones to later commits."""
+        """A file full of zeros.
+
+        Written in few calls, because after each this thread has to wait for the others. The kernel keeps such a write as
+        one piece, and would write all of that piece again with the first page of it: so it is to forget them.
+        """
         new = path.with_suffix(".new")
         fd = self._files.open(new, make=True)
         try:
-            empty = bytes(PAGE)
-            for at in range(0, size, PAGE):
-                self._files.write(fd, empty, at)
+            for at in range(0, size, _FILL_BYTES):
+                self._files.write(fd, bytes(min(_FILL_BYTES, size - at)), at)
             self._files.sync(fd)
+            self._files.uncache(fd)
         except OSError:
             self.discard(new)
             raise

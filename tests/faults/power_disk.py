@@ -97,6 +97,9 @@ class PowerDisk(Files):
             file.settle()
         raise OSError(code, os.strerror(code))
 
+    def uncache(self, fd: int) -> None:
+        """Its cache is its files."""
+
     def rename(self, old: Path, new: Path) -> None:
         self._step()
         self._names[str(new)] = self._names.pop(str(old))
