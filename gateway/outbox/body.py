@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value, record_id_of
@@ -210,10 +210,15 @@ def stored_ms(payload: bytes, at: int = 0) -> int:
     return int(_MS.unpack_from(payload, at + 2)[0])
 
 
-def hash_of(payload: bytes, at: int) -> tuple[int, int] | None:
-    """(place of the node, first 64 bits of the hash) of a record whose id is a hash; None for any other."""
-    node_at, flags, digest = _HASH_HEAD.unpack_from(payload, at)
-    return (node_at, digest) if flags & _FORM == _HASHED else None
+def hashes_of(records: Iterable[tuple[bytes, int]]) -> list[tuple[int, int]]:
+    """(place of the node, first 64 bits of the hash) of each record, a buffer and where in it, whose id is a hash."""
+    read, form, hashed = _HASH_HEAD.unpack_from, _FORM, _HASHED
+    return [
+        (node_at, digest)
+        for data, at in records
+        for node_at, flags, digest in (read(data, at),)
+        if flags & form == hashed
+    ]
 
 
 def decode(payload: bytes, names: Sequence[str], at: int = 0) -> Report:

@@ -22,6 +22,8 @@ from gateway.reading import STREAMS
 
 log_ = logging.getLogger(__name__)
 
+_KINDS = MOVED | RECORD | AS_TEXT
+
 
 def replay(
     log: Log, position: Position, db: sqlite3.Connection, state: State, *, tables_from: Position | None = None
@@ -35,7 +37,6 @@ def replay(
         damaged += _find_missing(state.ledger, leaf.header.firsts)
         is_ours = tables_from is None or (segment.number, number) >= tables_from[:2]
         _do_page(segment, number, leaf, db if is_ours else None, state)
-        state.heard.keep()  # page by page: the ids of a whole segment would take 10 MB on their way
     damaged += _find_missing(state.ledger, log.next)
     return damaged
 
@@ -67,15 +68,9 @@ def _do_page(segment: Segment, number: int, leaf: Leaf, db: sqlite3.Connection |
             if missing >= 0:
                 produced = int(kind & PRODUCED > 0)
                 state.ledger.came(stream, 1, ENTRY_BYTES + end - start, produced=produced)
-            _hear(kind, data, start, leaf.names, state.heard)
-        else:
+        elif kind != HEARD:
             _do_event(kind, data[start:end], leaf.names, db, state)
-
-
-def _hear(kind: int, data: bytes, start: int, names: Sequence[str], heard: Heard) -> None:
-    found = None if kind & AS_TEXT else body.hash_of(data, start)
-    if found is not None and found[0] < len(names):
-        heard.add(heard.mark_of(names[found[0]], found[1]))
+    state.heard.insert(_marks_of(leaf, state.heard))
 
 
 def _do_event(kind: int, payload: bytes, names: list[str], db: sqlite3.Connection | None, state: State) -> None:
@@ -95,9 +90,6 @@ def _do_event(kind: int, payload: bytes, names: list[str], db: sqlite3.Connectio
         state.ledger.give_up(stream, column, _runs(flat))
     elif kind == CITIES:
         state.ledger.set_cities(cbor2.loads(payload))
-    elif kind == HEARD:
-        for (mark,) in MARKS.iter_unpack(payload):
-            state.heard.add(mark)
 
 
 def _runs(flat: Sequence[int]) -> list[Run]:
@@ -125,15 +117,18 @@ def recall(log: Log, position: Position, state: State, *, history: int) -> None:
 
 
 def _recall_page(segment: Segment, number: int, leaf: Leaf, state: State) -> None:
-    salts = [state.heard.salt_of(name) for name in leaf.names]
-    marks: list[int] = []
-    for kind, _, data, start, stop in leaf.entries:
+    for kind, _, data, start, _ in leaf.entries:
         if kind & MOVED:
             state.moved.add(kind & 3, PLACE.unpack_from(data, start)[0], segment.number, number)
-        elif kind & RECORD:
-            found = None if kind & AS_TEXT else body.hash_of(data, start)
-            if found is not None and found[0] < len(salts):
-                marks.append((salts[found[0]] ^ found[1]) or 1)
-        elif kind == HEARD:
-            marks += [mark for (mark,) in MARKS.iter_unpack(data[start:stop])]
-    state.heard.insert(marks)
+    state.heard.insert(_marks_of(leaf, state.heard))
+
+
+def _marks_of(leaf: Leaf, heard: Heard) -> list[int]:
+    """What stands for the ids that a page holds: those of records, and ids alone."""
+    salts = [heard.salt_of(name) for name in leaf.names]
+    records = [(data, start) for kind, _, data, start, _ in leaf.entries if kind & _KINDS == RECORD]
+    marks = [(salts[node] ^ digest) or 1 for node, digest in body.hashes_of(records) if node < len(salts)]
+    for kind, _, data, start, end in leaf.entries:
+        if kind == HEARD:
+            marks += [mark for (mark,) in MARKS.iter_unpack(data[start:end])]
+    return marks

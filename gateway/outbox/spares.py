@@ -119,8 +119,8 @@ class Spares:
     def _make(self, path: Path, size: int) -> None:
         """A file full of zeros.
 
-        Written in few calls, because after each this thread has to wait for the others. The kernel keeps such a write as
-        one piece, and would write all of that piece again with the first page of it: so it is to forget them.
+        Written in few calls, because after each this thread has to wait for the others. The kernel keeps such a write
+        as one piece, and would write all of it again with the first page that changes: so it is to forget them.
         """
         new = path.with_suffix(".new")
         fd = self._files.open(new, make=True)
