@@ -76,6 +76,16 @@ def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str
     print(f"{loaded}: smallest heap {smallest[0]} KiB, live {smallest[1]:.1f} KiB; shims {shims / KIB:.1f} KiB apart")
 
 
+@pytest.mark.parametrize("heap_kib", [84, 116, 117])
+def test_a_node_whose_memory_is_short_says_so_and_starts_again(street: Street, heap_kib: int) -> None:
+    node = street.add_node("short", heapsize=f"{heap_kib + shims_of(street) // KIB}k")
+    node.write_files(files_for(board=data.load(BOARD), config=CONFIG))
+    node.set_nvs("lamppost", NVS)
+    node.power_on()
+    node.wait_for_console("reset in")
+    assert "MemoryError" in node.console()
+
+
 def serving_as(lines: str) -> str:
     """main.py with these lines, indented by four, where the application is served."""
     assert MAIN.read_text().count(_SERVES) == 1
