@@ -6,6 +6,7 @@ import hashlib
 import random
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,6 +21,7 @@ from provisioning.identity import public_point
 from tests.drivers.link.boxes import openssl_ecb
 from tests.gateway.cores import hear
 from tests.gateway.identity.edhoc_node import KeyPair
+from tests.gateway.sealed_node import SealedNode
 
 Spoil = Callable[[bytes], list[bytes]]
 
@@ -132,3 +134,8 @@ class JoiningNode:
 
 def _hash_of(public: bytes) -> bytes:
     return hashlib.sha256(public).digest()
+
+
+def speaker(enrolment: Enrolment, joined: Joined) -> SealedNode:
+    """The node after its join: reports under the new key."""
+    return SealedNode(replace(enrolment, root_key=joined.root, epoch=joined.epoch))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
-import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,31 +11,13 @@ import pytest
 from drivers.link import join
 from firmware.join import Joined
 from gateway.identity import joins
-from provisioning.enrol import EnrolError, Enrolment, enrol, enrol_public
+from provisioning.enrol import EnrolError, enrol, enrol_public
 from provisioning.gateway_identity import IdentityError, install
 from provisioning.gateway_list import sign_gateway_entry, sign_next_key
 from provisioning.identity import make_private_key, public_point
 from tests.gateway.cores import FailingDisk, ManualTime, hear, running_core
-from tests.gateway.identity.test_edhoc import mutated
-from tests.gateway.joining import Bearer, JoiningNode, Site
+from tests.gateway.joining import Bearer, JoiningNode, Site, speaker
 from tests.gateway.sealed_node import SealedNode
-
-
-@pytest.fixture
-def site() -> Site:
-    return Site()
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path, site: Site) -> Path:
-    """Of a gateway that the site endorsed."""
-    site.endorse(tmp_path)
-    return tmp_path
-
-
-def speaker(enrolment: Enrolment, joined: Joined) -> SealedNode:
-    """The node after its join: reports under the new key."""
-    return SealedNode(replace(enrolment, root_key=joined.root, epoch=joined.epoch))
 
 
 async def test_a_node_born_with_its_own_key_joins_in_three_frames_and_reports(data_dir, site) -> None:
@@ -292,120 +270,6 @@ async def test_half_open_joins_are_bounded_and_expire(data_dir, site) -> None:
         time_.advance(121)
         await hear(core, join.pack_join(3, 1, 0, b"\x40"))
         assert len(open_joins) == 0
-
-
-class Weather:
-    """A link that loses, doubles, spoils and delays frames."""
-
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
-        self._late: list[bytes] = []
-
-    def __call__(self, frame: bytes) -> list[bytes]:
-        arrived: list[bytes] = []
-        how = self._dice.random()
-        if how < 0.55:
-            arrived.append(frame)
-        elif how < 0.65:
-            arrived += [frame, frame]
-        elif how < 0.75:
-            arrived.append(mutated(self._dice, frame))
-        elif how < 0.9:
-            self._late.append(frame)
-        if self._late and self._dice.random() < 0.4:
-            arrived.insert(self._dice.randrange(len(arrived) + 1), self._late.pop(0))
-        return arrived
-
-
-async def joins_in_weather(data_dir: Path, site: Site, count: int, seed: int) -> Counter[str]:
-    """So many nodes try to join, eight at a time. Returns how their attempts ended."""
-    dice = random.Random(seed)
-    ends: Counter[str] = Counter()
-    nodes = [JoiningNode(site.trust()) for _ in range(count)]
-    enrolments = [node.enrol(data_dir) for node in nodes]
-    async with running_core(data_dir) as core:
-
-        async def live(node: JoiningNode, enrolment: Enrolment) -> None:
-            weather = Weather(dice)
-            for _ in range(20):
-                joined = await node.join(Bearer(core, up=weather, down=weather))
-                if joined is None:
-                    ends[node.joiner.failure] += 1
-                    continue
-                assert (await hear(core, speaker(enrolment, joined).report())).accepted
-                ends["joined"] += 1
-                return
-            ends["gave up"] += 1
-
-        for at in range(0, count, 8):
-            await asyncio.gather(*map(live, nodes[at : at + 8], enrolments[at : at + 8]))
-        assert await JoiningNodeOf(nodes[0]).join(Bearer(core), epoch=1)  # the gateway is as well as before
-        assert len(core.intake._joins) <= joins.MOST_HALF_OPEN
-        assert core.counters["refused_join_library"] == 0
-    return ends
-
-
-class JoiningNodeOf(JoiningNode):
-    """The same node after a reset."""
-
-    def __init__(self, other: JoiningNode) -> None:
-        self.keys, self.trust = other.keys, other.trust
-        self.kept, self.pauses_s = [], []
-        self.joiner = self._joiner()
-
-
-async def test_joins_through_a_bad_link_end_joined_or_cleanly_failed(data_dir, site, capfd) -> None:
-    ends = await joins_in_weather(data_dir, site, 8, seed=7)
-    print(dict(ends))
-    assert ends["joined"] == 8
-    assert "panicked" not in capfd.readouterr().err
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(1_800)
-async def test_two_hundred_joins_through_a_bad_link(data_dir, site, capfd) -> None:
-    ends = await joins_in_weather(data_dir, site, 200, seed=int(time.time()))
-    with capfd.disabled():
-        print(dict(ends))
-    assert ends["joined"] == 200
-    assert "panicked" not in capfd.readouterr().err
-
-
-async def fuzz_entrance(data_dir: Path, site: Site, count: int, seed: int) -> Counter[str]:
-    """Mutated join frames at the intake's door."""
-    dice = random.Random(seed)
-    node = JoiningNode(site.trust())
-    node.enrol(data_dir)
-    async with running_core(data_dir) as core:
-        bearer = Bearer(core)
-        assert await node.join(bearer)
-        open_joins = core.intake._joins
-        taken: Counter[str] = Counter()
-        for _ in range(count):
-            frame = mutated(dice, dice.choice(bearer.frames))
-            outcome = open_joins.take(frame) if join.is_join(frame) else joins.NoJoin("other_kind")
-            taken[outcome.reason if isinstance(outcome, joins.NoJoin) else type(outcome).__name__] += 1
-            assert len(open_joins) <= joins.MOST_HALF_OPEN
-        assert "Proof" not in taken
-        assert await JoiningNodeOf(node).join(Bearer(core), epoch=1)
-    return taken
-
-
-async def test_mutated_join_frames_are_refused_by_name(data_dir, site, capfd) -> None:
-    taken = await fuzz_entrance(data_dir, site, 5_000, seed=3)
-    print(dict(taken))
-    assert {"join_malformed", "join_bad_point", "join_unknown_connection", "wrong_direction"} <= set(taken)
-    assert "join_library" not in taken
-    assert "panicked" not in capfd.readouterr().err
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3_600)
-async def test_a_million_mutated_join_frames(data_dir, site, capfd) -> None:
-    taken = await fuzz_entrance(data_dir, site, 1_000_000, seed=int(time.time()))
-    with capfd.disabled():
-        print(dict(taken))
-    assert "join_library" not in taken
 
 
 @pytest.mark.parametrize("public_key", [b"", bytes(33), b"\x02" * 32, b"\x02" + b"\xff" * 32])

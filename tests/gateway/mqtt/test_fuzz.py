@@ -26,8 +26,8 @@ from gateway.mqtt.packet import (
 )
 from tests.campaign import MILLION, campaign
 from tests.gateway.mqtt.device_side import Device
+from tests.gateway.mqtt.listening import Stored, serving
 from tests.gateway.mqtt.test_client import options
-from tests.gateway.mqtt.test_listener import Stored, serving
 from tests.peers.scripted_broker import ScriptedBroker, accept_all
 
 FROM_A_DEVICE = [

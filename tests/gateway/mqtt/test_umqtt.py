@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from tests.gateway.mqtt.test_listener import Stored, serving
+from tests.gateway.mqtt.listening import Stored, serving
 from tests.peers.micropython import check_micropython
 
 UMQTT = """

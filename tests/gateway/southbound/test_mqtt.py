@@ -1,11 +1,9 @@
 """MQTT in, through the real intake to the real disk: who may say what, and what the sender hears."""
 
 import asyncio
-import json
 import ssl
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 
 import aiomqtt
 import cbor2
@@ -18,55 +16,14 @@ from gateway.mqtt.client import ClientOptions, open_session
 from gateway.mqtt.device import Origin
 from gateway.mqtt.packet import V5, V311, Connect, Disconnect, Puback, Publish, Suback, Subscribe, Subscription
 from gateway.southbound.ingest import FrameRate
-from gateway.southbound.mqtt import BrokerSubscription, IngestListener
+from gateway.southbound.mqtt import IngestListener
 from gateway.tls import client_context, server_context
 from tests.gateway.cores import hear, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
 from tests.gateway.mqtt.device_side import Device
+from tests.gateway.southbound.listening import LOOPBACK, TEMPERATURE, listening
 from tests.peers.micropython import ROOT, check_micropython
 from tests.peers.mosquitto import program
-from tests.peers.scripted_broker import ScriptedBroker, accept_all
-
-LOOPBACK = Endpoint(host="127.0.0.1", port=0, is_tls=False)
-TEMPERATURE = b'[{"bn":"sensor-7:","n":"temperature","u":"Cel","v":21.5}]'
-
-
-@pytest.fixture
-async def core(tmp_path):
-    async with running_core(tmp_path) as core:
-        yield core
-
-
-@asynccontextmanager
-async def listening(core, endpoint=LOOPBACK, **options):
-    async with IngestListener(core.intake, endpoint, count=core.counters.add, **options) as listener:
-        running = asyncio.create_task(listener.run())
-        try:
-            yield listener
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-
-@asynccontextmanager
-async def subscribed(core, port, **options):
-    """A subscription at an external broker, running; waits until it hears."""
-    client = ClientOptions(
-        endpoint=Endpoint(host="127.0.0.1", port=port, is_tls=False),
-        client_id="lamppost-gw-1-southbound",
-        clean_start=False,
-        session_expiry_s=7 * 86_400,
-        connect_timeout_s=3,
-    )
-    broker = BrokerSubscription(core.intake, client, count=core.counters.add, **options)
-    running = asyncio.create_task(broker.run())
-    try:
-        async with asyncio.timeout(5):
-            await broker.hears.wait()
-        yield broker
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.mark.parametrize("version", [V311, V5])
@@ -346,70 +303,6 @@ async def test_client_certificate_names_the_device(core, certificates):
                 pass
         (report,) = await stored_reports(core)
     assert (report.node, report.assurance) == ("sensor-7", "mtls")
-
-
-# An external broker.
-
-
-async def test_broker_is_heard_and_answered(core, tmp_path, mosquitto):
-    node = LinkNode(3)
-    node.enrol(tmp_path / ".")
-    core.reload_nodes()
-    async with subscribed(core, mosquitto.port) as broker:
-        async with aiomqtt.Client("127.0.0.1", mosquitto.port) as device:
-            await device.subscribe("n/1003/down")
-            await device.publish("n/1003/up", node.frame(0), qos=0)
-            answer = await anext(device.messages)
-            assert answer.payload[0] & 0x0F == 3
-            await device.publish("up/sensor-7/senml", TEMPERATURE, qos=1)
-        async with asyncio.timeout(5):
-            while len(await stored_reports(core)) < 2:
-                await asyncio.sleep(0.01)
-        assert broker.status()["state"] == "connected"
-        assert "kept by the broker" in broker.status()["note"]
-
-
-async def test_what_came_while_we_were_away_is_delivered_by_the_broker(core, mosquitto):
-    async with subscribed(core, mosquitto.port):
-        pass
-    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as device:
-        for number in range(20):
-            pack = json.dumps([{"n": "count", "u": "/", "v": number, "t": 1_800_000_000 + number}])
-            await device.publish("up/sensor-7/senml", pack, qos=1)
-    async with subscribed(core, mosquitto.port):
-        async with asyncio.timeout(5):
-            while len(await stored_reports(core)) < 20:
-                await asyncio.sleep(0.01)
-    assert [reading_values(report)["count"] for report in await stored_reports(core)] == list(range(20))
-
-
-async def test_retained_message_of_a_broker_is_ignored(core, mosquitto):
-    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as device:
-        await device.publish("up/sensor-7/senml", TEMPERATURE, qos=1, retain=True)
-    async with subscribed(core, mosquitto.port):
-        async with aiomqtt.Client("127.0.0.1", mosquitto.port) as device:
-            await device.publish("up/sensor-8/senml", TEMPERATURE.replace(b"sensor-7", b"sensor-8"), qos=1)
-        async with asyncio.timeout(5):
-            while not await stored_reports(core):
-                await asyncio.sleep(0.01)
-    assert [report.node for report in await stored_reports(core)] == ["sensor-8"]
-    assert core.counters.snapshot()["refused_senml_retained"] == 1
-
-
-async def test_broker_that_refuses_the_subscription_is_a_named_state(core):
-    def answer(packet):
-        return [Suback(packet.packet_id, [1, 0x87])] if isinstance(packet, Subscribe) else accept_all(packet)
-
-    async with ScriptedBroker(answer) as broker:
-        options = ClientOptions(endpoint=Endpoint(host="127.0.0.1", port=broker.port, is_tls=False), client_id="gw")
-        subscription = BrokerSubscription(core.intake, options, count=core.counters.add)
-        running = asyncio.create_task(subscription.run())
-        async with asyncio.timeout(5):
-            while subscription.status()["state"] != "not_authorised":
-                await asyncio.sleep(0.01)
-        assert "up/+/senml" in subscription.status()["detail"]
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_hear_is_the_same_door(core, tmp_path):

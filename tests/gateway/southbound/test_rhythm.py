@@ -9,7 +9,7 @@ from gateway.mqtt.packet import V311, Puback, Publish
 from gateway.southbound.rhythm import Rhythm
 from tests.gateway.cores import running_core
 from tests.gateway.mqtt.device_side import Device
-from tests.gateway.southbound.test_mqtt import listening
+from tests.gateway.southbound.listening import listening
 
 
 def spoken(rhythm: Rhythm, clock: list[float], *, rest_s: float, times: int) -> list[bool]:
