@@ -12,20 +12,19 @@ import json
 import math
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from drivers.link.frame import REPORT, URGENT, parse_downlink, reconstruct_counter
-from gateway import floors
 from gateway.core import Core
-from gateway.database import write_durably
 from gateway.errors import GatewayError
 from gateway.intake import Burst, Message
-from gateway.outbox import Batch, Lane, Outcome
+from gateway.outbox import Lane, Outcome
 from gateway.reading import STREAMS, Reading, Report
 from gateway.store import StoreError
 from tests.faults.power import Power
+from tests.faults.power_count import Count, Platform
 from tests.faults.power_disk import PowerDisk
+from tests.faults.power_floors import powered_floors
 from tests.faults.power_sqlite import PowerSqlite
 from tests.faults.power_windows import EDGE, WindowCheck
 from tests.gateway.cores import NOW_S, ManualTime, hear, running_core
@@ -36,50 +35,6 @@ _ERRNOS = (5, 28)  # EIO, ENOSPC
 _BOTH_LANES: tuple[Lane, ...] = ("live", "backlog")
 _DEVICES = 3
 _STEP_S = 0.125  # between two readings of a device, so that it never comes to be far in the future
-
-
-@dataclass
-class Count:
-    """What was done and found. Every list must stay empty."""
-
-    cuts: int = 0
-    starts: int = 0
-    cut_while_starting: int = 0
-    unsynced_writes: int = 0
-    failed_calls: int = 0
-    acknowledged: int = 0
-    records: int = 0
-    start_failures: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    forgotten: list[str] = field(default_factory=list)  # deliveries that were noted
-    unbalanced: list[str] = field(default_factory=list)
-    disorder: list[str] = field(default_factory=list)
-    two_ids: list[str] = field(default_factory=list)
-    repeated_ids: list[str] = field(default_factory=list)
-    repeated_nonces: list[str] = field(default_factory=list)
-    miscounted: list[str] = field(default_factory=list)  # windows
-    gaps: list[str] = field(default_factory=list)  # told, though nothing was given up
-
-    @property
-    def problems(self) -> list[str]:
-        named = ((one.name, getattr(self, one.name)) for one in fields(self))
-        return [f"{name}: {said}" for name, value in named if isinstance(value, list) for said in value]
-
-    def add(self, other: Count) -> None:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
-
-
-@dataclass
-class Platform:
-    """What one platform got: which ids, and how far each node and class came in each lane."""
-
-    name: str
-    got: set[str] = field(default_factory=set)  # record ids
-    noted: set[str] = field(default_factory=set)  # those that the gateway has noted as delivered
-    order: dict[tuple[str, int, Lane], float] = field(default_factory=dict)
-    on_the_way: list[tuple[Batch, Outcome]] = field(default_factory=list)
-    is_connected: bool = False
 
 
 class World:
@@ -112,7 +67,7 @@ class World:
 
     async def go_on(self) -> None:
         """Start, check what is there, let some traffic pass, and lose the power at some moment of all that."""
-        with self.sqlite.installed(), _powered_floors(self.power, self.chance):
+        with self.sqlite.installed(), powered_floors(self.power, self.chance):
             self._arm()
             try:
                 async with self._core() as core:
@@ -128,7 +83,7 @@ class World:
 
     async def finish(self) -> Count:
         """Start once more in peace, deliver everything, check."""
-        with self.sqlite.installed(), _powered_floors(self.power, self.chance):
+        with self.sqlite.installed(), powered_floors(self.power, self.chance):
             self.power.arm(None)
             try:
                 async with self._core() as core:
@@ -391,21 +346,3 @@ def _content_of(report: Report) -> tuple[str, str, float]:
 def _named(content: object) -> str:
     node, what, number = content  # type: ignore[misc]
     return f"{node} {what} {number:g}"
-
-
-@contextlib.contextmanager
-def _powered_floors(power: Power, chance: random.Random):  # type: ignore[no-untyped-def]
-    """floors.json is replaced by a rename: after a cut it is the old one or the new one."""
-
-    def write(path: Path, content: bytes) -> None:
-        code = power.step()
-        if not code or (power.just_cut and chance.random() < 0.5):
-            write_durably(path, content)
-        if code:
-            raise OSError(code, "Input/output error", str(path))
-
-    floors.write_durably = write
-    try:
-        yield
-    finally:
-        floors.write_durably = write_durably

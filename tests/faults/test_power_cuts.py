@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.one_thread import in_one_thread
+from tests.faults.power_count import Count
 from tests.faults.power_mutants import MUTANTS, ack_before_commit
-from tests.faults.power_world import Count, World
+from tests.faults.power_world import World
 
 _CUTS_PER_DISK = 20
 

@@ -20,8 +20,8 @@ from gateway.errors import GatewayError
 from gateway.identity.sessions import Sessions
 from tests.faults.power import Power
 from tests.faults.power_disk import PowerDisk
+from tests.faults.power_floors import powered_floors
 from tests.faults.power_sqlite import PowerSqlite
-from tests.faults.power_world import _powered_floors
 from tests.gateway.cores import ManualTime, hear, running_core
 from tests.gateway.joining import Site
 from tests.gateway.street_node import StreetNode, Wire
@@ -57,7 +57,7 @@ class Day:
     @contextlib.asynccontextmanager
     async def gateway(self):
         """The gateway's process, from start to stop; or to the end of its power."""
-        with self.sqlite.installed(), _powered_floors(self.power, self.chance):
+        with self.sqlite.installed(), powered_floors(self.power, self.chance):
             self.power.arm(None)
             options = {"clock": self.time.clock, "files": self.disk, "alarm_budget_per_h": 0}
             async with running_core(self._folder / "gateway", **options) as core:
