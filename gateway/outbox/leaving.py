@@ -37,13 +37,17 @@ class Leaving:
     def hand_over(
         self, stream: int, found: Sequence[Stored], gone: Callable[[], Ranges], passed: Callable[[int], None]
     ) -> list[Stored]:
-        """The first of `found` that may go out; none if the very first is leaving.
+        """The first of `found`, at least one, that may go out; none if the very first is leaving.
 
         gone    what the last commit has given up or settled
         passed  called with the ordinal behind them
         """
         with self._lock:
             leaving, already = self._runs[stream], gone()
+            first, end = found[0].ordinal, found[-1].ordinal + 1
+            if not (leaving.touches(first, end) or already.touches(first, end)):
+                passed(end)
+                return list(found)
             kept: list[Stored] = []
             for one in found:
                 if one.ordinal in leaving and one.ordinal not in already:

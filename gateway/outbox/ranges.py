@@ -61,6 +61,11 @@ class Ranges:
             first = self.ends[at]
             at += 1
 
+    def touches(self, first: int, end: int) -> bool:
+        """Whether any number of [first, end) is in the set."""
+        at = bisect_right(self.ends, first)
+        return at < len(self.firsts) and self.firsts[at] < end
+
     def count(self, first: int, end: int) -> int:
         """How many of [first, end) are in the set."""
         return end - first - sum(b - a for a, b in self.missing(first, end))
@@ -84,6 +89,8 @@ class Ranges:
 def runs_of(numbers: Iterable[int]) -> list[Run]:
     """The runs that these numbers form."""
     ordered = sorted(set(numbers))
+    if ordered and ordered[-1] - ordered[0] < len(ordered):
+        return [(ordered[0], ordered[-1] + 1)]
     ends = [before + 1 for before, after in pairwise(ordered) if after - before > 1]
     firsts = [after for before, after in pairwise(ordered) if after - before > 1]
     return list(zip(ordered[:1] + firsts, [*ends, ordered[-1] + 1] if ordered else [], strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from sys import intern
 
 from gateway.outbox import body
@@ -20,6 +21,7 @@ _PLACE = struct.Struct("<Qd")
 _TEXT_HEAD_BYTES = 6
 _STREAMS = len(STREAMS)
 _WHICH = RECORD | MOVED | 3
+_SIZE = attrgetter("size")
 _PLACES = tuple(range(PAGE))  # one object each, however many records begin there
 
 
@@ -44,6 +46,11 @@ class Reader:
                 if len(found) >= most or (most_bytes is not None and size >= most_bytes):
                     return found, unreadable
                 records, after, last = self._from_page(stream, at, min(end, at + most - len(found)), last)
+                page_size = sum(map(_SIZE, records))
+                if _is_run(records, at) and (most_bytes is None or size + page_size <= most_bytes):
+                    found += records
+                    at, size = at + len(records), size + page_size
+                    records = []
                 for record in records:
                     if most_bytes is not None and size >= most_bytes:
                         return found, unreadable
@@ -84,6 +91,11 @@ class Reader:
                 leaf = self._log.page(segment, place[1])
                 return list(_moved_record(leaf, stream, ordinal)) if leaf else []
         return []
+
+
+def _is_run(records: Sequence[Stored], first: int) -> bool:
+    """Whether these are the record `first` and those after it, without a gap."""
+    return bool(records) and records[-1].ordinal + 1 - first == len(records)
 
 
 def _note(runs: list[Run], first: int, end: int) -> None:
