@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -145,40 +145,46 @@ class PackWriter:
         self._record_counts.append(str(len(written)))
         return True
 
-    def add_single(self, single: Single) -> bool | None:
-        """The same of a record in its shortest form, the first or behind others of its node; None: that is for `add`.
+    def add_singles(self, singles: Iterable[Single | None]) -> int:
+        """The same of records in their shortest form, of one node, up to the first that is none or is for `add`.
 
-        What most records of a pack are, without an object for each step.
+        What most records of a pack are, without an object or a call for each step. Returns how many were added.
         """
-        node, quantity, unit, value, at_s, digest = single
-        base = ""
-        if self._name is None:
-            base = f'"bn":{_quoted(node + "_")},"bt":{_number(at_s)},'
-            offset_s = 0.0
-        else:
-            offset_s = _offset_s(at_s, self._time_s)
-            if node != self._name or self._time_s + offset_s != at_s:
-                return None
         if self._content != "json":
-            return None
-        number = repr(value)
-        if number[-2:] == ".0":
-            number = number[:-2]
-        elif number[-1] in "nf":
-            return None
-        offset = f',"t":{_number(offset_s)}' if offset_s else ""
-        text = f'{{{base}{_json_head(quantity, unit)},"v":{number}{offset}}}'
-        record_id = record_id_of(node, digest)
-        size = len(record_id) + len(text) + _SINGLE_MORE_BYTES
-        if base:
-            self._name, self._time_s = node, at_s
-        elif self.size_bytes + size > self._most_bytes:
-            return False
-        self.size_bytes += size
-        self._records.append(text)  # type: ignore[arg-type]
-        self._record_ids.append(record_id)
-        self._record_counts.append("1")
-        return True
+            return 0
+        name, base_s, size_bytes = self._name, self._time_s, self.size_bytes
+        records, record_ids = self._records, self._record_ids
+        before = len(record_ids)
+        for single in singles:
+            if single is None:
+                break
+            node, quantity, unit, value, at_s, digest = single
+            number = repr(value)
+            if number[-2:] == ".0":
+                number = number[:-2]
+            elif number[-1] in "nf":
+                break
+            if name is None:
+                text = f'{{"bn":{_quoted(node + "_")},"bt":{_number(at_s)},{_json_head(quantity, unit)},"v":{number}}}'
+            else:
+                offset_s = _offset_s(at_s, base_s)
+                if node != name or base_s + offset_s != at_s:
+                    break
+                offset = f',"t":{_number(offset_s)}' if offset_s else ""
+                text = f'{{{_json_head(quantity, unit)},"v":{number}{offset}}}'
+            record_id = record_id_of(node, digest)
+            size = len(record_id) + len(text) + _SINGLE_MORE_BYTES
+            if name is None:
+                name, base_s = node, at_s
+            elif size_bytes + size > self._most_bytes:
+                break
+            size_bytes += size
+            records.append(text)  # type: ignore[arg-type]
+            record_ids.append(record_id)
+        self._name, self._time_s, self.size_bytes = name, base_s, size_bytes
+        count = len(record_ids) - before
+        self._record_counts += ["1"] * count
+        return count
 
     def pack(self) -> Pack:
         node, assurance = self.kind

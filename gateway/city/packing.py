@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from operator import attrgetter
 
 from gateway.city.lines import Line
 from gateway.outbox import Stored
 from gateway.senml import Content, Pack, PackError, PackWriter
+
+_ASSURANCE = attrgetter("assurance")
 
 
 def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int) -> tuple[Pack, int]:
@@ -16,29 +19,32 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     Raises      PackError if the first record goes into no message
     """
     first = line.waiting[0]
-    writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
-    single = first.single
-    if single is None or not writer.add_single(single):
-        writer.add(first.report)
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
-    most_records = min(most_records, (most_records, line.piece, 1)[tries])
-    count = 1
-    for stored in itertools.islice(line.waiting, 1, most_records):
-        if stored.assurance != first.assurance or (line.tries and line.tries.get(stored.id, 0) != tries):
-            break
-        if not _add(writer, stored):
-            break
-        count += 1
+    company = list(itertools.islice(line.waiting, min(most_records, (most_records, line.piece, 1)[tries])))
+    if line.tries or len(set(map(_ASSURANCE, company))) > 1:
+        company = list(itertools.takewhile(lambda one: _goes_with(one, first, line, tries), company))
+    writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
+    count = writer.add_singles(one.single for one in company)
+    if not count:
+        writer.add(first.report)
+        count = 1
+    while count < len(company):
+        added = writer.add_singles(company[at].single for at in range(count, len(company)))
+        count += added
+        if not added:
+            if not _add(writer, company[count]):
+                break
+            count += 1
     return writer.pack(), count
+
+
+def _goes_with(stored: Stored, first: Stored, line: Line, tries: int) -> bool:
+    return stored.assurance == first.assurance and line.tries.get(stored.id, 0) == tries
 
 
 def _add(writer: PackWriter, stored: Stored) -> bool:
     """Whether it goes into this message; a record that goes into none ends it, and is found out as the next's first."""
-    single = stored.single
-    is_added = writer.add_single(single) if single is not None else None
-    if is_added is not None:
-        return is_added
     try:
         return writer.add(stored.report)
     except PackError:
