@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 from boards import mpy
-from provisioning.shorten import shorten
+from provisioning.shorten import shorten, spoken_of_elsewhere
 
 _ROOT = Path(__file__).parents[1]
 _FOR_CPYTHON = {
@@ -29,14 +29,24 @@ def node_files() -> dict[str, bytes]:
     """Content by absolute path on the node. Raises boards.mpy.CompileError."""
     files = {f"/{name}": (_ROOT / "firmware" / name).read_bytes() for name in _RUN_BY_NAME}
     files |= {f"/lib/{name}": (_ROOT / name).read_bytes() for name in _TABLES}
+    sources = _sources()
+    spoken_of = spoken_of_elsewhere(sources)
+    for name, source in sources.items():
+        path = f"/lib/{name}.mpy"
+        text = shorten(source, spoken_of=spoken_of[name])
+        files[path] = mpy.compile_text(text, name=path)  # one name in the node's memory, not two
+    return files
+
+
+def _sources() -> dict[str, str]:
+    """The modules of a node by path without suffix."""
+    found = {}
     for package in ("drivers", "firmware"):
         for source in sorted((_ROOT / package).rglob("*.py")):
             name = source.relative_to(_ROOT).as_posix()
             if _belongs_on_a_node(source, name):
-                path = f"/lib/{name.removesuffix('.py')}.mpy"
-                text = shorten(source.read_text(encoding="utf-8"))
-                files[path] = mpy.compile_text(text, name=path)  # one name in the node's memory, not two
-    return files
+                found[name.removesuffix(".py")] = source.read_text(encoding="utf-8")
+    return found
 
 
 def _belongs_on_a_node(source: Path, name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from provisioning.payload import node_files
-from provisioning.shorten import shorten
+from provisioning.shorten import shorten, spoken_of_elsewhere
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +31,25 @@ ROOT = Path(__file__).parents[2]
 )
 def test_only_names_that_nobody_else_sees_are_shortened(source: str, expected: str) -> None:
     assert shorten(source) == expected
+
+
+OWN = "class A:\n    def _go(self):\n        self._at = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "others", "expected"),
+    [
+        (OWN, "", OWN.replace("_at", "_0")),
+        (OWN, "x._go()\n", OWN.replace("_at", "_0")),
+        (OWN, "getattr(x, '_at')\n", OWN),
+        (OWN, "from m import A\nclass B(A):\n    pass\n", OWN),  # B has names of its own in the same object
+        (OWN.replace("A:", "A(Other):"), "", OWN.replace("A:", "A(Other):")),
+        (OWN + "print('_at')\n", "", OWN + "print('_at')\n"),
+    ],
+)
+def test_attributes_that_only_their_module_knows_are_shortened(source: str, others: str, expected: str) -> None:
+    spoken_of = spoken_of_elsewhere({"m": source, "others": others})
+    assert shorten(source, spoken_of=spoken_of["m"]) == expected
 
 
 @pytest.mark.parametrize("path", sorted(path[5:-4] for path in node_files() if path.startswith("/lib/")))
