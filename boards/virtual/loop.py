@@ -112,7 +112,7 @@ class Loop:
             while not self._is_closing:
                 self._fire_timers()
                 for key, _ in self._selector.select(self._wait_s()):
-                    if key.fd in self._selector.get_map():  # an earlier callback may have closed it
+                    if self._selector.get_map().get(key.fd) is key:  # an earlier callback may have closed it
                         key.data()
         except BaseException as error:  # noqa: BLE001 - raised again by call or close
             self._fail(error)
