@@ -2,10 +2,10 @@
 
 MicroPython keeps every name of every module it ever loaded, in tables that double: one name too many costs 14 kB on the
 virtual board. Names of a module's own functions, classes and values that begin with an underscore are seen by nobody
-else, so the first of each module may be `_0`, the second `_1`, ... So may private attributes, not methods, that no other
-module speaks of, unless their class inherits from another module's or is inherited from there: then one object would
-hold two of a name. Lines stay where they are, and with them the line numbers of a traceback. Arguments and everything
-public keep their names.
+else, so the first of each module may be `_0`, the second `_1`, ... So may private attributes, not methods, that no
+other module speaks of, unless their class inherits from another module's or is inherited from there: then one object
+would hold two of a name. Lines stay where they are, and with them the line numbers of a traceback. Arguments and
+everything public keep their names.
 """
 
 import ast
