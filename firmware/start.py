@@ -37,8 +37,8 @@ def prepare():
     except KeyboardInterrupt:
         print("lamppost: stopped by Ctrl-C, the REPL is open; machine.reset() starts the application")
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not lock anybody out
-        nvs, parts = parts.nvs, None  # it may be for want of memory
-        crash.fall(error, nvs)  # pyright: ignore[reportAttributeAccessIssue]
+        nvs, parts = parts.nvs, None  # pyright: ignore[reportAttributeAccessIssue] - it may be for want of memory
+        crash.fall(error, nvs)
     finally:
         forget("firmware.crash", "firmware.identity", "firmware.config_error", "firmware.start", "firmware.forget")
     return None
