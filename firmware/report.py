@@ -28,15 +28,20 @@ _FULL_AGAIN = const(16_384)  # after so many counters or sequences without an ac
 _FULL_EVERY = const(16)  # of an unanswered run: a gateway with a new database cannot read the short form
 _MAX_ENDINGS = const(4)  # notices of closed epochs in one frame
 _MAX_URGENT = const(8)
+_SAME_S = const(1)  # a gateway may round the same moment in two ways
+_TELL_ROUND = const(6)  # of so many frames without an answer the first say when the boot began
+_TELL_FIRST = const(4)
 
 
 class Sent:
     """An uplink that may be answered: its counter, and what an answer to it settles."""
 
-    def __init__(self, counter, is_full, urgent_to, lost, endings):
+    def __init__(self, counter, is_full, urgent_to, uptime_s, began_s, lost, endings):
         self.counter = counter
         self.is_full = is_full
         self.urgent_to = urgent_to  # the alarm in it, -1 if it is none
+        self.uptime_s = uptime_s
+        self.began_s = began_s  # when this boot began, as it told; None if it did not
         self.lost = lost  # (epoch, end) of the reports it said were given up, or None
         self.endings = endings  # epochs whose end it named
         self.is_answered = False
@@ -45,13 +50,19 @@ class Sent:
 class Reporter:
     """Builds uplinks and takes downlinks of one boot. Which frame answers which is its only memory besides `state`."""
 
-    def __init__(self, archive, settings, state, uptime, *, max_frame, up, down):
-        """state: the RtcState of this boot, kept up to date here; up, down: (Ccm, iv) of the epoch's frame keys."""
+    def __init__(self, archive, settings, state, uptime, *, max_frame, up, down, always_full=False):
+        """What frames are made of.
+
+        state        the RtcState of this boot, kept up to date here
+        up, down     (Ccm, iv) of the epoch's frame keys
+        always_full  a few bytes cost nothing: let the gateway know each time exactly, whenever a frame arrives
+        """
         self._archive = archive
         self._settings = settings
         self._state = state
         self._uptime = uptime
         self._max_frame = max_frame
+        self._always_full = always_full
         self.up, self.down = up, down
         self.sent = []  # what may still be answered
         self.urgent = []  # sequences of this boot and epoch, ascending
@@ -119,7 +130,7 @@ class Reporter:
         return head + box.seal(nonce(iv, counter), aad, body)
 
     def _body(self, run, kind, uptime_s):
-        """(plaintext, full, (lost, endings) it speaks of); (None, ...) if nothing can be read."""
+        """(plaintext, full, what an answer settles: see Sent); (None, ...) if nothing can be read."""
         oldest = _first(self._archive.unsent(run))
         first = oldest if kind == REPORT else _first(self._entries(run, kind))
         if first is None:
@@ -128,23 +139,29 @@ class Reporter:
         if uptime_s is None:
             uptime_s = self._uptime.nearest_s()
         floor, lost = self._archive.floor(run, oldest.seq)
+        is_older = first.boot != self._settings.boot
+        began_s = self._began_s(first.boot)
         said = {
             "uptime_s": uptime_s,
             "floor": floor,
             "boot": self._settings.boot,
             "other_epoch": run.epoch if is_old else None,
-            "older_boot": first.boot if first.boot != self._settings.boot else None,
+            "older_boot": first.boot if is_older else None,
             "floor_lost": lost,
         }
         lost = (run.epoch, floor) if lost else None
-        wants_full = is_old or self._must_be_full(first.seq)
+        is_news = not is_older and began_s is not None and began_s != self._state.told_s
+        wants_full = is_old or is_news or self._must_be_full(first.seq)
         for full, limit in ((wants_full, _MAX_ENDINGS), (wants_full, 1), (wants_full, 0), (True, 0)):
             said["full"] = full
+            said["began_s"] = told_s = began_s if limit and (full or is_older) else None
             said["max_len"] = self._max_frame - (FULL_UPLINK_OVERHEAD if full else UPLINK_OVERHEAD)
             said["epochs_opened"] = endings = self._archive.endings(limit)
             entries = self._entries(run, kind)
             try:
-                return pack(_same_boot(entries, first.boot), **said)[0], full, (lost, [ending[0] for ending in endings])
+                body = pack(_same_boot(entries, first.boot), **said)[0]
+                named = [ending[0] for ending in endings]
+                return body, full, (uptime_s, None if is_older else told_s, lost, named)
             except FrameError as error:
                 self.count(error.reason)
             finally:
@@ -158,10 +175,17 @@ class Reporter:
             return self._archive.unsent(run, self.urgent[0], self.urgent[0] + 1)
         return self._archive.unsent(run)
 
+    def _began_s(self, boot):
+        """When `boot` began, if we were told and are to tell: a gateway that knows no such word still gets the rest."""
+        if self._state.unanswered % _TELL_ROUND >= _TELL_FIRST:
+            return None
+        return (self._state.began_s or None) if boot == self._settings.boot else self._settings.began_s(boot)
+
     def _must_be_full(self, seq):
         state = self._state
         return (
-            not state.is_acked
+            self._always_full
+            or not state.is_acked
             or self._settings.next_counter - state.acked_counter >= _FULL_AGAIN
             or seq - state.acked_seq >= _FULL_AGAIN
             or state.unanswered % _FULL_EVERY == _FULL_EVERY - 1
@@ -215,8 +239,13 @@ class Reporter:
         state.is_acked, state.unanswered, state.acked_counter = 1, 0, sent.counter
         if epoch == self._settings.epoch:
             state.acked_seq = ack.base
+        if sent.began_s is not None:
+            state.told_s = sent.began_s
         if ack.utc_s is not None:
-            state.began_s = ack.utc_s - self._uptime.seconds()
+            began_s = max(ack.utc_s - sent.uptime_s, 0)
+            if abs(began_s - state.began_s) > _SAME_S:
+                state.began_s = began_s
+                self._settings.note_began(began_s)
 
     def count(self, reason):
         """A downlink was refused, or a report could not be written."""

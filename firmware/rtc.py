@@ -2,7 +2,7 @@
 
 RTC memory outlives every reset but a power loss, holds anything after one, and has no check of its own. So the state is
 kept twice, each copy with a magic, a sequence and a CRC; a write goes over the older copy, and a reader takes the newer
-one that is whole (recovery, once). Layout of a copy, big-endian: "LPR2", u32 sequence, u16 length, state, u32 CRC-32 of
+one that is whole (recovery, once). Layout of a copy, big-endian: "LPR3", u32 sequence, u16 length, state, u32 CRC-32 of
 all before.
 """
 
@@ -11,7 +11,7 @@ from binascii import crc32
 
 from drivers.constant import const
 
-MAGIC = b"LPR2"
+MAGIC = b"LPR3"
 HEAD = ">4sIH"
 _HEAD_LEN = const(10)
 COPY_LEN = 216
@@ -33,6 +33,7 @@ FIELDS = (
     "acked_seq",
     "is_acked",
     "began_s",  # seconds since 1970 when the uptime was 0, as the gateway told in this boot; 0: not yet
+    "told_s",  # the same as a frame told the gateway, which acknowledged it
     "down_next",  # lowest downlink counter still accepted
     "unanswered",  # frames since the last ack; tries since the last success
     "misses",

@@ -10,6 +10,7 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
   counter  i32   every frame counter below it may be in use              /
   turned   blob  8 bytes: frame counter at which the epoch's keys came into use, and seconds since 1970 then (0 unknown)
   boot     i32   number of the latest boot
+  began    blob  8 bytes per boot: number, and seconds since 1970 when it began, as a gateway told in it; the last 4
   closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (KNOWN, TOLD); oldest first, at most 32
   order    blob  11 bytes: the last order taken up, see obey; pace: 8 bytes, see there too
   lost     blob  16 bytes: epoch, first, end, reason of the reports given up that the gateway has not acknowledged
@@ -27,6 +28,7 @@ SEQUENCE_BLOCK = 1  # docs/decisions/0002: with larger blocks a restored flash i
 COUNTER_BLOCK = 256
 _LAST_COUNTER = const(0xFFFFFFFF)
 MAX_CLOSED = 32
+_BEGAN_LEN = const(32)
 KNOWN = 1
 TOLD = 2
 
@@ -98,6 +100,29 @@ class Settings:
             self.erase("lost")
         else:
             self.write("set_blob", "lost", struct.pack(">IIII", *lost))
+
+    def began_s(self, boot):
+        """Seconds since 1970 when `boot` began, None if no gateway told, or too many boots ago."""
+        kept = self._began()
+        for at in range(0, len(kept) - 7, 8):
+            number, began_s = struct.unpack_from(">II", kept, at)
+            if number == boot:
+                return began_s
+        return None
+
+    def note_began(self, began_s):
+        """A gateway has told when this boot began. Raises SettingsError."""
+        kept, this = self._began(), self.boot.to_bytes(4, "big")
+        if kept[-8:-4] == this:
+            kept = kept[:-8]
+        self.write("set_blob", "began", kept[8 - _BEGAN_LEN :] + this + began_s.to_bytes(4, "big"))
+
+    def _began(self):
+        kept = bytearray(_BEGAN_LEN)
+        try:
+            return bytes(kept[: self._nvs.get_blob("began", kept)])
+        except OSError:
+            return b""
 
     def save_closed(self):
         """Write `closed`. Raises SettingsError."""

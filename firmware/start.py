@@ -172,7 +172,14 @@ def _open_reporter(parts):
     settings = parts.settings
     up, down = seals_of(settings.key, settings.epoch)
     parts.reporter = Reporter(
-        parts.archive, settings, parts.state, parts.uptime, max_frame=parts.bearer.max_frame, up=up, down=down
+        parts.archive,
+        settings,
+        parts.state,
+        parts.uptime,
+        max_frame=parts.bearer.max_frame,
+        up=up,
+        down=down,
+        always_full=parts.config.bearer == "mqtt",
     )
     if hasattr(parts.bearer, "keys"):
         parts.bearer.keys = settings, up, down

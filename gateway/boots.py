@@ -11,8 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway import boot_times
+from gateway.began import ERROR_S, Began
+from gateway.clock import RELEASED_AT_S
 from gateway.tables import Tables
 
+NODE_DRIFT = 200e-6  # of a node's clock: crystal, and what calibration leaves of the RC clock in deep sleep
 _KEPT = 256  # boots per node; a node in a crash loop must not fill the disk
 
 
@@ -38,8 +41,10 @@ class Boots:
 
     def begin(self, tx: Tables) -> None:
         """Bring the table of an earlier version up to date."""
-        if "clock_boot" not in {row[1] for row in tx.execute("PRAGMA table_info(boots)")}:
-            tx.execute("ALTER TABLE boots ADD COLUMN clock_boot INTEGER")
+        there = {row[1] for row in tx.execute("PRAGMA table_info(boots)")}
+        for column in ("clock_boot INTEGER", "told_s INTEGER", "lag_s REAL"):
+            if column.split()[0] not in there:
+                tx.execute(f"ALTER TABLE boots ADD COLUMN {column}")
 
     def note(
         self,
@@ -70,6 +75,49 @@ class Boots:
             " heard_at_s = max(heard_at_s, excluded.heard_at_s)",
             (node, epoch, boot, *start, heard_at_s),
         )
+        self._bound(tx, node)
+
+    def began(self, tx: Tables, node: str, epoch: int, boot: int) -> Began | None:
+        """What this boot of a node has told of its beginning."""
+        row = tx.execute(
+            "SELECT told_s, lag_s FROM boots WHERE node = ? AND epoch = ? AND boot = ? AND told_s IS NOT NULL",
+            (node, epoch, boot),
+        ).fetchone()
+        return Began(*row) if row else None
+
+    def set_began(self, tx: Tables, node: str, epoch: int, boot: int, began: Began) -> None:
+        """Keep what the boot that sends has told; it was noted."""
+        tx.execute(
+            "UPDATE boots SET told_s = ?, lag_s = ? WHERE node = ? AND epoch = ? AND boot = ?",
+            (began.told_s, began.lag_s, node, epoch, boot),
+        )
+
+    def note_older(
+        self, tx: Tables, node: str, epoch: int, boot: int, *, told_s: int, alive_at_s: float, latest_s: float
+    ) -> None:
+        """An older boot began then, as the node was told in it; it is taken if nothing that we know speaks against it.
+
+        alive_at_s  UTC: it lasted at least until then
+        latest_s    UTC: no report of it was made later
+        """
+        place = (node, epoch, boot)
+        if not RELEASED_AT_S <= told_s <= alive_at_s <= latest_s + 1:
+            return
+        row = tx.execute(
+            "SELECT started_at_s, is_trusted, clock_boot FROM boots WHERE node = ? AND epoch = ? AND boot = ?", place
+        ).fetchone()
+        if row is None:
+            tx.execute(
+                "INSERT INTO boots (node, epoch, boot, started_at_s, is_trusted, heard_at_s, told_s, lag_s)"
+                " VALUES (?, ?, ?, ?, 1, ?, ?, 0)",
+                (*place, told_s, alive_at_s, told_s),
+            )
+            self._bound(tx, node)
+        elif row[1] and row[2] is None and Began(told_s, row[0] - told_s).agrees():
+            began = Began(told_s, row[0] - told_s)
+            self.set_began(tx, *place, began)
+
+    def _bound(self, tx: Tables, node: str) -> None:
         tx.execute(
             "DELETE FROM boots WHERE node = ? AND (epoch, boot) NOT IN"
             " (SELECT epoch, boot FROM boots WHERE node = ? ORDER BY epoch DESC, boot DESC LIMIT ?)",
@@ -109,10 +157,13 @@ class Boots:
         """
         place = (node, epoch, boot)
         row = tx.execute(
-            "SELECT started_at_s, clock_boot FROM boots WHERE node = ? AND epoch = ? AND boot = ?"
-            " AND (is_trusted OR clock_boot IS NOT NULL)",
+            "SELECT started_at_s, clock_boot, told_s, heard_at_s FROM boots WHERE node = ? AND epoch = ? AND boot = ?"
+            " AND (is_trusted OR clock_boot IS NOT NULL OR told_s IS NOT NULL)",
             place,
         ).fetchone()
+        if row and row[2] is not None:
+            unheard_s = max(0.0, row[2] + uptime_s - row[3])
+            return Moment(row[2] + uptime_s, True, ERROR_S + NODE_DRIFT * unheard_s)
         if row:
             return Moment(row[0] + uptime_s, True, 1.0, row[1])
         before = tx.execute(

@@ -178,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"file": str(args.config), "errors": errors, "warnings": warnings}))
         return EDIT if found else 0
     for one in found:
-        print(f"{args.config}: {one}")
+        print(f"{args.config}: {str(one).removeprefix(f'{args.config}: ')}")  # where the whole file is wrong
     for warning in warnings:
         print(f"{args.config}: warning: {warning}")
     print(f"{args.config}: {f'{len(found)} to correct' if found else 'all right'}")

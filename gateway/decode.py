@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from drivers.link import schema as schemas
-from gateway.boots import Boots, Moment
+from gateway.began import Began
+from gateway.boots import NODE_DRIFT, Boots, Moment
 from gateway.clock import GOOD_WITHIN_S
 from gateway.identity.nodes import Node
 from gateway.reading import Kind, Pending, Reading, Report, TimeQuality, exact_time_s
 from gateway.tables import Tables
 
 _AGE_STEP_S = 1.0  # ages and uptimes are whole seconds
-_DRIFT = 200e-6  # of a node's clock: crystal, and what calibration leaves of the RC clock in deep sleep
 
 
 class Arrival(Protocol):
@@ -40,6 +40,7 @@ class Body(Protocol):
     uptime_s: int
     epoch: int | None
     older_boot: int | None
+    began_s: int | None
     floor: int
     lost: int
     lost_reason: int | None
@@ -53,6 +54,7 @@ class Origin:
 
     sent_at_s      UTC at the start of its transmission; with clock_boot, seconds since that boot of the gateway began
     clock_error_s  how far off the gateway's clock may be
+    began          when the sending boot began, as the node was told
     """
 
     node: Node
@@ -62,6 +64,7 @@ class Origin:
     is_urgent: bool
     clock_boot: int | None = None
     clock_error_s: float = 0.0
+    began: Began | None = None
 
 
 def reports_of(tx: Tables, body: Body, origin: Origin, boots: Boots) -> Iterator[tuple[int, int, Report]]:
@@ -95,8 +98,14 @@ def digest_of(arrival: Arrival) -> int:
 
 def _moment(tx: Tables, body: Body, arrival: Arrival, origin: Origin, boots: Boots) -> Moment:
     if body.older_boot is None:
-        error_s = _AGE_STEP_S + arrival.age_s * _DRIFT + origin.clock_error_s
-        return Moment(origin.sent_at_s - arrival.age_s, True, error_s, origin.clock_boot)
+        error_s = _AGE_STEP_S + arrival.age_s * NODE_DRIFT + origin.clock_error_s
+        own_s = origin.sent_at_s - arrival.age_s
+        told_s = None
+        if origin.began is not None and origin.clock_boot is None:
+            told_s = origin.began.time_s(own_s, arrival.uptime_s)
+        if told_s is not None:
+            return Moment(told_s, True, error_s + abs(told_s - own_s))
+        return Moment(own_s, True, error_s, origin.clock_boot)
     return boots.resolve(
         tx,
         origin.node.id,

@@ -37,10 +37,11 @@ CREATE TABLE sessions (
     node TEXT PRIMARY KEY, epoch INTEGER NOT NULL, highest INTEGER NOT NULL, seen BLOB NOT NULL,
     down_reserved INTEGER NOT NULL, boot INTEGER NOT NULL, heard_at_s REAL NOT NULL) WITHOUT ROWID;
 -- When each boot of a node began, and when it was last heard. clock_boot: the boot of the gateway (clock_boots) since
--- whose beginning started_at_s counts, while that is not known in UTC.
+-- whose beginning started_at_s counts, while that is not known in UTC. told_s, lag_s: gateway/began.py.
 CREATE TABLE boots (
     node TEXT, epoch INTEGER, boot INTEGER,
     started_at_s REAL NOT NULL, is_trusted INTEGER NOT NULL, heard_at_s REAL NOT NULL, clock_boot INTEGER,
+    told_s INTEGER, lag_s REAL,
     PRIMARY KEY (node, epoch, boot)) WITHOUT ROWID;
 
 -- Identity of reports. Below base all are stored or declared lost.

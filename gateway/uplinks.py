@@ -19,6 +19,7 @@ from gateway.clock import ClockTrust
 from gateway.counters import Counters
 from gateway.decode import Body, Origin, reports_of
 from gateway.identity.sessions import Opened, Refused, Reply, Session, Sessions
+from gateway.node_clocks import NodeClocks
 from gateway.outbox.entries import Transaction
 from gateway.reading import Report
 from gateway.sequences import Sequences
@@ -91,6 +92,7 @@ class Uplinks:
         self._sessions = sessions
         self._sequences = sequences
         self._boots = boots
+        self._node_clocks = NodeClocks(boots, clock)
         self._anchor = anchor
         self._clock = clock
         self._counters = counters
@@ -132,8 +134,10 @@ class Uplinks:
     def _store(self, tx: Transaction, uplink: Uplink, opened: Opened, body: Body, epoch: int) -> Taken:
         sent_at_s, clock_boot = self._clock.place(uplink.received_at_s - uplink.airtime_us / 1e6)
         heard_at_s = self._clock.at_least_s(uplink.received_at_s)
-        self._note_boot(tx, opened, body, sent_at_s, clock_boot)
-        if _was_elsewhere(opened, self._sessions.of(tx, opened.node.id)):
+        session = self._sessions.of(tx, opened.node.id)
+        self._node_clocks.note_boot(tx, opened, body, session, sent_at_s, clock_boot)
+        began = self._node_clocks.note_began(tx, opened, body, session, sent_at_s, clock_boot)
+        if _was_elsewhere(opened, session):
             self._has_come(tx, opened.node.id, heard_at_s)
         self._sessions.accept(tx, opened, boot=body.boot, heard_at_s=heard_at_s)
         origin = Origin(
@@ -144,7 +148,9 @@ class Uplinks:
             is_urgent=opened.is_urgent,
             clock_boot=clock_boot,
             clock_error_s=self._clock.error_s or 0.0,
+            began=began,
         )
+        self._node_clocks.note_older(tx, body, origin)
         stored = self._store_reports(tx, body, origin)
         self._settle_floor(tx, body, origin)
         self._sequences.changed(opened.node.id, epoch)
@@ -154,25 +160,7 @@ class Uplinks:
             address=opened.node.address,
             is_urgent=opened.is_urgent,
             stored=stored,
-            ack=self._ack(tx, opened, epoch),
-        )
-
-    def _note_boot(self, tx: Transaction, opened: Opened, body: Body, sent_at_s: float, clock_boot: int | None) -> None:
-        if body.boot is None:
-            return
-        node = opened.node.id
-        session = self._sessions.of(tx, node)
-        if session is not None and (session.epoch, session.boot) != (opened.epoch, body.boot):
-            self._boots.close(tx, node, session.epoch, session.boot, heard_at_s=session.heard_at_s)
-        self._boots.note(
-            tx,
-            node,
-            opened.epoch,
-            body.boot,
-            started_at_s=sent_at_s - body.uptime_s,
-            is_trusted=clock_boot is None and self._clock.is_good,
-            clock_boot=clock_boot,
-            heard_at_s=self._clock.at_least_s(sent_at_s),
+            ack=self._ack(tx, opened, epoch, utc_s=self._node_clocks.utc_s(opened, body, origin)),
         )
 
     def _store_reports(self, tx: Transaction, body: Body, origin: Origin) -> int:
@@ -232,9 +220,8 @@ class Uplinks:
             last = stop - 1 if stop - 1 > start else None
             self._put_gap(tx, gaps.Gap(node=node, epoch=start, last_epoch=last, count=None, reason=reason))
 
-    def _ack(self, tx: Transaction, opened: Opened, epoch: int) -> Ack:
+    def _ack(self, tx: Transaction, opened: Opened, epoch: int, *, utc_s: int | None) -> Ack:
         sequence = self._sequences.of(tx, opened.node.id, epoch)
-        utc_s = int(self._clock.now_s()) if opened.is_full and self._clock.is_good else None
         plaintext = pack_ack(
             sequence.base,
             bitmap(sequence.base, sequence),

@@ -11,7 +11,7 @@ from drivers.link.frame import FrameError
 MAX_REPORTS = 64
 JOURNAL_FULL, JOURNAL_DAMAGED, OPERATOR = 1, 2, 3  # why a floor was raised
 
-OTHER_EPOCH, OLDER_BOOT, FLOOR_RAISED, EPOCHS_OPENED, LONG_AGE = 1, 2, 4, 8, 16  # extension mask
+OTHER_EPOCH, OLDER_BOOT, FLOOR_RAISED, EPOCHS_OPENED, LONG_AGE, BOOT_BEGAN = 1, 2, 4, 8, 16, 32  # extension mask
 MAX_EPOCHS = 15
 WIDE = 1023  # in place of a particle count: 16 bits follow
 
@@ -52,6 +52,7 @@ def pack(
     older_boot=None,
     floor_lost=None,
     epochs_opened=(),
+    began_s=None,
 ):
     """Pack as many of `reports` as fit into `max_len` bytes. Returns (body, how many).
 
@@ -64,13 +65,14 @@ def pack(
     older_boot     boot of the reports if it is not the sender's: their time_s is that boot's uptime
     floor_lost     (count, reason): so many reports just below the floor were given up
     epochs_opened  (epoch, end, is_known) of closed epochs whose end is not acked yet, oldest first, at most 15
+    began_s        seconds since 1970 when the boot of these reports began, as a gateway told; None if none did
     Raises         FrameError: oversized if not even one report fits, out_of_range if one cannot be written
     """
     out = BitWriter(max_len)
     if full:
         out.write(boot, 32)
         out.write(uptime_s, 32)
-    notices = (other_epoch, older_boot, floor_lost, epochs_opened)
+    notices = (other_epoch, older_boot, floor_lost, epochs_opened, began_s)
     count = step_s = 0
     last = None
     for report in reports:
@@ -92,9 +94,9 @@ def pack(
 
 
 def _write_first(out, report, uptime_s, floor, full, notices):
-    other_epoch, older_boot, floor_lost, epochs_opened = notices
+    older_boot = notices[1]
     age_s = None if older_boot is not None else uptime_s - report.time_s
-    mask = _mask(age_s, other_epoch, older_boot, floor_lost, epochs_opened)
+    mask = _mask(age_s, *notices)
     out.write(1 if mask else 0, 1)
     out.write(report.schema, 5)
     if mask:
@@ -118,7 +120,7 @@ def _write_next(out, last, report, step_before_s):
     return True
 
 
-def _mask(age_s, other_epoch, older_boot, floor_lost, epochs_opened):
+def _mask(age_s, other_epoch, older_boot, floor_lost, epochs_opened, began_s):
     mask = 0
     if other_epoch is not None:
         mask |= OTHER_EPOCH
@@ -130,11 +132,13 @@ def _mask(age_s, other_epoch, older_boot, floor_lost, epochs_opened):
         mask |= FLOOR_RAISED
     if epochs_opened:
         mask |= EPOCHS_OPENED
+    if began_s is not None:
+        mask |= BOOT_BEGAN
     return mask
 
 
 def _write_extensions(out, mask, report, age_s, notices):
-    other_epoch, older_boot, floor_lost, epochs_opened = notices
+    other_epoch, older_boot, floor_lost, epochs_opened, began_s = notices
     if mask & OTHER_EPOCH:
         out.write(other_epoch, 32)
     if mask & OLDER_BOOT:
@@ -152,6 +156,8 @@ def _write_extensions(out, mask, report, age_s, notices):
             out.write(1 if is_known else 0, 1)
     if mask & LONG_AGE:
         out.write(age_s, 32)
+    if mask & BOOT_BEGAN:
+        out.write(began_s, 32)
 
 
 def _write_place(out, seq, floor, age_s, full):

@@ -7,9 +7,19 @@ from drivers.link import order, window_reading
 from drivers.link import schema as schemas
 from drivers.link.cbor import decode
 from drivers.link.frame import FrameError, nearest
-from drivers.link.pack import EPOCHS_OPENED, FLOOR_RAISED, LONG_AGE, MAX_REPORTS, OLDER_BOOT, OTHER_EPOCH, PARTS, WIDE
+from drivers.link.pack import (
+    BOOT_BEGAN,
+    EPOCHS_OPENED,
+    FLOOR_RAISED,
+    LONG_AGE,
+    MAX_REPORTS,
+    OLDER_BOOT,
+    OTHER_EPOCH,
+    PARTS,
+    WIDE,
+)
 
-_KNOWN_EXTENSIONS = OTHER_EPOCH | OLDER_BOOT | FLOOR_RAISED | EPOCHS_OPENED | LONG_AGE
+_KNOWN_EXTENSIONS = OTHER_EPOCH | OLDER_BOOT | FLOOR_RAISED | EPOCHS_OPENED | LONG_AGE | BOOT_BEGAN
 _U32_MAX = 0xFFFFFFFF
 _NAME_START = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"  # RFC 8428 section 4.5.1
 _NAME_CHARACTERS = _NAME_START + "-:./_"
@@ -22,6 +32,7 @@ class Body:
     boot, uptime_s  number and clock of the sending boot; None in a short frame
     epoch           the epoch of these reports if it is not the session's, else None
     older_boot      the boot that measured them if it is not the sending one, else None
+    began_s         seconds since 1970 when the boot that measured them began, as a gateway told the node; else None
     seq             of the first report; its low 16 bits in a short frame until resolve()
     floor           oldest sequence the node holds; None in a short frame until resolve()
     floor_distance  seq - floor
@@ -33,6 +44,7 @@ class Body:
 
     __slots__ = (
         "age_s",
+        "began_s",
         "boot",
         "epoch",
         "epochs_opened",
@@ -115,7 +127,7 @@ def _known(schema):
 
 def _read_extensions(bits, parsed, mask):
     """Fill in what the extensions say. Returns the uptime of the first report in an older boot, else None."""
-    parsed.epoch = parsed.older_boot = parsed.age_s = parsed.lost_reason = None
+    parsed.epoch = parsed.older_boot = parsed.age_s = parsed.lost_reason = parsed.began_s = None
     parsed.lost = 0
     parsed.epochs_opened = ()
     if mask is None:
@@ -140,6 +152,8 @@ def _read_extensions(bits, parsed, mask):
         parsed.epochs_opened = tuple([(bits.read(32), bits.read(32), bool(bits.read(1))) for _ in range(count)])
     if mask & LONG_AGE:
         parsed.age_s = bits.read(32)
+    if mask & BOOT_BEGAN:
+        parsed.began_s = bits.read(32)
     return measured_s
 
 

@@ -123,7 +123,7 @@ class Arrivals:
     gateway_id: str
     records: dict[str, Record] = field(default_factory=dict)
     repeats: int = 0
-    two_contents: set[str] = field(default_factory=set)
+    two_contents: dict[str, Record] = field(default_factory=dict)  # the other one than in `records`
     errors: list[str] = field(default_factory=list)
     _ids_of_content: dict[tuple[str, tuple[Measurement, ...]], set[str]] = field(default_factory=dict)
 
@@ -143,14 +143,14 @@ class Arrivals:
         if earlier is not record:
             self.repeats += 1
             if earlier.content != record.content:
-                self.two_contents.add(record.record_id)
+                self.two_contents[record.record_id] = record
         self._ids_of_content.setdefault((record.node, record.content), set()).add(record.record_id)
 
     @property
     def duplicates(self) -> list[str]:
         """Ids with two contents, and all but the first id of a measurement that came under several."""
         under_two = [sorted(ids)[1:] for ids in self._ids_of_content.values() if len(ids) > 1]
-        return sorted(self.two_contents.union(*under_two))
+        return sorted(set(self.two_contents).union(*under_two))
 
     def node_ids(self) -> set[str]:
         """The distinct record ids of nodes."""

@@ -222,6 +222,8 @@ def report(scene: Scene, capsys) -> None:
         "duplicates": len(scene.arrivals.duplicates),
         "joins": scene.cabinets[1].counters("join"),
     }
+    for one, other in scene.arrivals.two_contents.items():
+        told[one] = [str(scene.arrivals.records[one].content), str(other.content)]
     with capsys.disabled():
         print(f"\n{json.dumps(told)}")
     assert not lost, sorted(lost)[:20]

@@ -45,7 +45,7 @@ class Judge:
         self.highest = {}  # epoch -> highest sequence
         self.down_counter = 0
         self.repeats = 0
-        self.utc_s = None  # goes with the answer to a FULL frame
+        self.began_s = None  # UTC of the beginning of the boot that sends: the answer to a FULL frame tells the time
         self.order = None  # goes with each answer until an outcome comes (drivers.link.order.pack_order)
 
     def take(self, frame):
@@ -108,7 +108,7 @@ class Judge:
             acks.bitmap(base, stored),
             wide=parsed.is_full,
             epoch=None if of_epoch == epoch else of_epoch,
-            utc_s=self.utc_s if parsed.is_full else None,
+            utc_s=self.began_s + body.uptime_s if parsed.is_full and self.began_s else None,
         )
         if self.order is None:
             return self.seal_down(epoch, counter, plain, full=parsed.is_full)

@@ -14,10 +14,10 @@ _DAY_S = 86_400
 class Turning(Street):
     """A node whose keys serve for so many frames and days, and whose gateway knows the time."""
 
-    def __init__(self, frames=300, days=30, utc_s=None, report_s=30):
+    def __init__(self, frames=300, days=30, began_s=None, report_s=30):
         self.sealed = set()  # (key, epoch, counter), of frames that never arrived too
         super().__init__()
-        self.judge.utc_s = utc_s
+        self.judge.began_s = began_s
         self.parts.config = Config(10, report_s, 5, 300, "idle", 0, frames, days, None, 3600)
         self.boot()
 
@@ -103,7 +103,7 @@ def what_waits_holds_new_keys_up_to_twice_the_count():
 
 
 def keys_turn_by_age_in_one_boot_and_over_many():
-    street = Turning(days=2, utc_s=_START_S, report_s=43_200)  # keys are looked at twice a day
+    street = Turning(days=2, began_s=_START_S, report_s=43_200)  # keys are looked at twice a day
     street.serve(2)
     assert street.parts.settings.turned[1] >= _START_S - 60
     street.clock.pass_s(2 * _DAY_S - 100)
@@ -113,7 +113,7 @@ def keys_turn_by_age_in_one_boot_and_over_many():
     street.serve(1)
     assert street.parts.settings.epoch == 2
     for days in (3, 4, 5):  # a boot each day
-        street.judge.utc_s = _START_S + days * _DAY_S
+        street.judge.began_s = _START_S + days * _DAY_S
         street.boot()
         street.serve(1)
         street.drain()
@@ -154,7 +154,7 @@ def a_cut_at_any_write_of_a_turn_repeats_no_counter_and_loses_nothing():
     epochs = set()
     while was_cut:
         cut += 1
-        street = Turning(frames=1 << 20, utc_s=_START_S)
+        street = Turning(frames=1 << 20, began_s=_START_S)
         street.serve(2)
         street.parts.config = Config(10, 30, 5, 300, "idle", 0, 1, 30, None, 3600)
         street.parts.settings.look_at = 0

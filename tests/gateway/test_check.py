@@ -84,3 +84,13 @@ def test_command_exits_0_when_all_is_right(text: str, tmp_path: Path, capsys: py
     path.write_text(text)
     assert main(["gateway", "check", "--config", str(path)]) == 0
     assert "all right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content, rule", [(b"\xff\xfe", "is not UTF-8 text"), (b"x =", "is not TOML")])
+def test_a_file_that_is_wrong_as_a_whole_is_named_once(tmp_path: Path, capsys, content: bytes, rule: str) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_bytes(content)
+    assert main(["gateway", "check", "--config", str(path)]) == 2
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"{path}: {rule}")
+    assert first.count(str(path)) == 1

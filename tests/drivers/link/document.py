@@ -58,6 +58,7 @@ class Example:
         return {
             "other_epoch": self.optional("other_epoch"),
             "older_boot": self.optional("older_boot"),
+            "began_s": self.optional("began_s"),
             "floor_lost": lost[0] if lost else None,
             "epochs_opened": tuple((int(epoch), int(end), how == "known") for epoch, end, how in opened),
         }

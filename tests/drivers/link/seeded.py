@@ -68,6 +68,8 @@ def _body(dice, run, full):
         said["floor_lost"] = (dice.below(100), dice.between(1, 3))
     if dice.below(4) == 0:
         said["epochs_opened"] = [(dice.below(99), dice.below(0xFFFFFFFF), bool(dice.below(2)))]
+    if dice.below(4) == 0:
+        said["began_s"] = dice.below(0xFFFFFFFF)
     now_s = run[-1].time_s + dice.below(1 << dice.between(1, 20))
     floor = max(0, run[0].seq - dice.below(16384))
     return pack(run, uptime_s=now_s, floor=floor, max_len=dice.between(110, 236), full=full, boot=7, **said)

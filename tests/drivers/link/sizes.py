@@ -15,6 +15,7 @@ TEN_MAX = 120  # and ten
 SEQ = 20_000
 NOW_S = 900_000
 OLD = {"older_boot": 6}
+BEGAN_S = 1_790_000_000
 
 
 def phy_len(reports: list[Report], *, full: bool = False, floor: int = SEQ, **said: object) -> int:
@@ -85,7 +86,9 @@ def table() -> list[tuple[str, int, int]]:
         ("particles off the scale (all above 1022 ug/m3)", phy_len(worst(1, wide=True)),
          phy_len(worst(10, wide=True))),
         case("FULL", full=True),
+        case("FULL, with when the boot began", full=True, began_s=BEGAN_S),
         case("older boot", **OLD),
+        case("older boot, with when it began", began_s=BEGAN_S, **OLD),
         case("FULL, older boot", full=True, **OLD),
         case("FULL, older epoch and boot", full=True, other_epoch=3, **OLD),
         case("raised floor", floor_lost=lost),
@@ -93,6 +96,8 @@ def table() -> list[tuple[str, int, int]]:
         case("FULL, one epoch opened", full=True, epochs_opened=opened),
         case("FULL, older epoch and boot, raised floor, one epoch opened", full=True, other_epoch=2,
              floor_lost=lost, epochs_opened=opened, **OLD),
+        case("all that a frame can say", full=True, other_epoch=2, floor_lost=lost, epochs_opened=opened,
+             began_s=BEGAN_S, **OLD),
     ]  # fmt: skip
 
 

@@ -59,13 +59,14 @@ def test_full_frame_of_this_boot_comes_out_as_it_went_in(run, wait_s, boot, belo
     assert [arrival.age_s for arrival in parsed.reports] == [uptime_s - report.time_s for report in run[:count]]
 
 
-@given(report_runs(), U32, U32, st.booleans(), st.integers(0, 16383))
-def test_reports_of_an_older_boot_carry_its_clock(run, uptime_s, older_boot, full, distance) -> None:
+@given(report_runs(), U32, U32, st.booleans(), st.integers(0, 16383), st.none() | U32)
+def test_reports_of_an_older_boot_carry_its_clock(run, uptime_s, older_boot, full, distance, began_s) -> None:
     floor = max(0, run[0].seq - distance)
-    body, count = pack(run, uptime_s=uptime_s, floor=floor, max_len=236, full=full, boot=9, older_boot=older_boot)
+    said = {"full": full, "boot": 9, "older_boot": older_boot, "began_s": began_s}
+    body, count = pack(run, uptime_s=uptime_s, floor=floor, max_len=236, **said)
     parsed = unpack(body, full=full).resolve(run[0].seq)
     same_reports(run[:count], parsed.reports)
-    assert (parsed.older_boot, parsed.age_s, parsed.floor) == (older_boot, None, floor)
+    assert (parsed.older_boot, parsed.age_s, parsed.floor, parsed.began_s) == (older_boot, None, floor, began_s)
     assert [arrival.uptime_s for arrival in parsed.reports] == [report.time_s for report in run[:count]]
     assert all(arrival.age_s is None for arrival in parsed.reports)
 
@@ -189,7 +190,7 @@ FULL = ((1, 32), (1000, 32))
         (bits((0, 1), (0, 5), *PLACE), False, "unknown_schema"),
         (bits((0, 1), (9, 5), *PLACE), False, "unknown_schema"),
         (bits((0, 1), (28, 5), *PLACE), False, "unknown_schema"),
-        (bits((1, 1), (1, 5), (0x20, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
+        (bits((1, 1), (1, 5), (0x40, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
         (bits((1, 1), (1, 5), (0x84, 8), *PLACE, *CLIMATE_RAW), False, "unknown_extension"),
         (bits((1, 1), (1, 5), (0, 8), *PLACE, *CLIMATE_RAW), False, "bad_extension"),  # no bit set
         (bits((1, 1), (1, 5), (1, 8), (1, 32), *PLACE, *CLIMATE_RAW), False, "bad_extension"),  # short, other epoch

@@ -24,7 +24,7 @@ def by_name(example: Example) -> str:
 
 
 def test_the_page_has_the_examples() -> None:
-    assert (len(UPLINKS), len(DOWNLINKS)) == (7, 3)
+    assert (len(UPLINKS), len(DOWNLINKS)) == (8, 3)
     assert len(document.blocks("bits")) == 3
 
 
@@ -53,7 +53,7 @@ def test_body_says_what_the_example_says(example: Example) -> None:
         notices["older_boot"],
     )
     assert (parsed.lost, parsed.lost_reason) == (notices["floor_lost"] or (0, None))
-    assert parsed.epochs_opened == notices["epochs_opened"]
+    assert (parsed.epochs_opened, parsed.began_s) == (notices["epochs_opened"], notices["began_s"])
     for arrival, report in zip(parsed.reports, reports, strict=True):
         assert (arrival.seq, arrival.schema) == (report.seq, report.schema)
         assert schema.readings(arrival.schema, arrival.values) == schema.readings(report.schema, report.values)
@@ -133,6 +133,6 @@ def test_sizes_are_those_measured() -> None:
 
 
 def test_extensions_have_the_bits_of_the_code() -> None:
-    rows = document.table("Report body", "bit")[:5]
-    masks = (pack.OTHER_EPOCH, pack.OLDER_BOOT, pack.FLOOR_RAISED, pack.EPOCHS_OPENED, pack.LONG_AGE)
-    assert [1 << int(bit) for bit, *_ in rows] == list(masks)
+    rows = document.table("Report body", "bit")[:6]
+    names = ("OTHER_EPOCH", "OLDER_BOOT", "FLOOR_RAISED", "EPOCHS_OPENED", "LONG_AGE", "BOOT_BEGAN")
+    assert [1 << int(bit) for bit, *_ in rows] == [getattr(pack, name) for name in names]
