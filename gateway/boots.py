@@ -113,9 +113,10 @@ class Boots:
                 (*place, told_s, alive_at_s, told_s),
             )
             self._bound(tx, node)
-        elif row[1] and row[2] is None and Began(told_s, row[0] - told_s).agrees():
-            began = Began(told_s, row[0] - told_s)
-            self.set_began(tx, *place, began)
+        elif row[2] is None:
+            began = Began(told_s, row[0] - told_s if row[1] else 0.0)
+            if began.agrees():
+                self.set_began(tx, *place, began)
 
     def _bound(self, tx: Tables, node: str) -> None:
         tx.execute(
@@ -156,16 +157,9 @@ class Boots:
         now_s         UTC; with clock_boot, seconds since that boot of the gateway began
         """
         place = (node, epoch, boot)
-        row = tx.execute(
-            "SELECT started_at_s, clock_boot, told_s, heard_at_s FROM boots WHERE node = ? AND epoch = ? AND boot = ?"
-            " AND (is_trusted OR clock_boot IS NOT NULL OR told_s IS NOT NULL)",
-            place,
-        ).fetchone()
-        if row and row[2] is not None:
-            unheard_s = max(0.0, row[2] + uptime_s - row[3])
-            return Moment(row[2] + uptime_s, True, ERROR_S + NODE_DRIFT * unheard_s)
-        if row:
-            return Moment(row[0] + uptime_s, True, 1.0, row[1])
+        known = self._known(tx, place, uptime_s)
+        if known is not None:
+            return known
         before = tx.execute(
             "SELECT max(heard_at_s) FROM boots WHERE node = ? AND (epoch, boot) < (?, ?)"
             " AND (is_trusted OR clock_boot IS NOT NULL)",
@@ -178,6 +172,25 @@ class Boots:
         if earliest > latest:  # its clock ran fast, or the gateway's was set back: the boot ended before the next began
             earliest = latest
         return Moment((earliest + latest) / 2, False, max(1.0, (latest - earliest) / 2))
+
+    def _known(self, tx: Tables, place: tuple[str, int, int], uptime_s: int) -> Moment | None:
+        """By the boot's beginning, if it is known; what the node was told is taken unless we know better."""
+        row = tx.execute(
+            "SELECT started_at_s, is_trusted, clock_boot, told_s, heard_at_s FROM boots"
+            " WHERE node = ? AND epoch = ? AND boot = ?",
+            place,
+        ).fetchone()
+        if row is None:
+            return None
+        started_at_s, is_trusted, clock_boot, told_s, heard_at_s = row
+        if told_s is not None and clock_boot is None:
+            began = Began(told_s, started_at_s - told_s if is_trusted else 0.0)
+            if began.agrees():
+                at_s = told_s + uptime_s
+                return Moment(at_s, True, ERROR_S + NODE_DRIFT * max(0.0, at_s - heard_at_s))
+        if is_trusted or clock_boot is not None:
+            return Moment(started_at_s + uptime_s, True, 1.0, clock_boot)
+        return None
 
     def _latest(
         self, tx: Tables, place: tuple[str, int, int], now_s: float, clock_boot: int | None

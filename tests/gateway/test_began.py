@@ -182,6 +182,14 @@ async def test_an_older_boot_began_when_the_node_says_unless_that_cannot_be(tmp_
             assert (first[0], second[0]) == (began_s + 50, began_s + 60)
 
 
+async def test_a_beginning_that_we_know_better_is_not_taken_later_either(tmp_path, node) -> None:
+    async with running_core(tmp_path, clock=ManualTime().clock) as core:
+        await hear(core, node.frame(0, began_s=BEGAN_S - 3_600))
+        node.boot, node.uptime_s = 2, 5
+        await hear(core, node.seal(node.body([report(1, time_s=90)], older_boot=1, began_s=BEGAN_S - 3_600)))
+        assert await times(core) == [(NOW_S, "good"), (NOW_S - 10, "good")]
+
+
 async def test_what_an_older_boot_told_stands_for_frames_that_do_not_repeat_it(tmp_path, node) -> None:
     async with running_core(tmp_path, clock=ManualTime().clock) as core:
         node.boot = 5
