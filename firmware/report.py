@@ -64,6 +64,7 @@ class Reporter:
         self._max_frame = max_frame
         self._always_full = always_full
         self.up, self.down = up, down
+        self._older = 0, None  # a boot, and when it began
         self.sent = []  # what may still be answered
         self.urgent = []  # sequences of this boot and epoch, ascending
         self.order = None  # what the last answer told us to do, as it came: firmware/obey
@@ -179,7 +180,13 @@ class Reporter:
         """When `boot` began, if we were told and are to tell: a gateway that knows no such word still gets the rest."""
         if self._state.unanswered % _TELL_ROUND >= _TELL_FIRST:
             return None
-        return (self._state.began_s or None) if boot == self._settings.boot else self._settings.began_s(boot)
+        if boot == self._settings.boot:
+            return self._state.began_s or None
+        if self._older[0] != boot:
+            from firmware.began import began_s
+
+            self._older = boot, began_s(self._settings, boot)
+        return self._older[1]
 
     def _must_be_full(self, seq):
         state = self._state
@@ -245,7 +252,9 @@ class Reporter:
             began_s = max(ack.utc_s - sent.uptime_s, 0)
             if abs(began_s - state.began_s) > _SAME_S:
                 state.began_s = began_s
-                self._settings.note_began(began_s)
+                from firmware.began import note
+
+                note(self._settings, began_s)
 
     def count(self, reason):
         """A downlink was refused, or a report could not be written."""

@@ -9,8 +9,7 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
   seq      i32   every sequence of the epoch below it may be in use       | a key without a counter is destroyed
   counter  i32   every frame counter below it may be in use              /
   turned   blob  8 bytes: frame counter at which the epoch's keys came into use, and seconds since 1970 then (0 unknown)
-  boot     i32   number of the latest boot
-  began    blob  8 bytes per boot: number, and seconds since 1970 when it began, as a gateway told in it; the last 4
+  boot     i32   number of the latest boot; began: see there
   closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (KNOWN, TOLD); oldest first, at most 32
   order    blob  11 bytes: the last order taken up, see obey; pace: 8 bytes, see there too
   lost     blob  16 bytes: epoch, first, end, reason of the reports given up that the gateway has not acknowledged
@@ -28,7 +27,6 @@ SEQUENCE_BLOCK = 1  # docs/decisions/0002: with larger blocks a restored flash i
 COUNTER_BLOCK = 256
 _LAST_COUNTER = const(0xFFFFFFFF)
 MAX_CLOSED = 32
-_BEGAN_LEN = const(32)
 KNOWN = 1
 TOLD = 2
 
@@ -42,7 +40,7 @@ class Settings:
 
     def __init__(self, nvs):
         """`nvs` has the methods of esp32.NVS. Nothing is read."""
-        self._nvs = nvs
+        self.nvs = nvs
         self.key = b""
         self.node_id = ""
         self.address = 0
@@ -101,29 +99,6 @@ class Settings:
         else:
             self.write("set_blob", "lost", struct.pack(">IIII", *lost))
 
-    def began_s(self, boot):
-        """Seconds since 1970 when `boot` began, None if no gateway told, or too many boots ago."""
-        kept = self._began()
-        for at in range(0, len(kept) - 7, 8):
-            number, began_s = struct.unpack_from(">II", kept, at)
-            if number == boot:
-                return began_s
-        return None
-
-    def note_began(self, began_s):
-        """A gateway has told when this boot began. Raises SettingsError."""
-        kept, this = self._began(), self.boot.to_bytes(4, "big")
-        if kept[-8:-4] == this:
-            kept = kept[:-8]
-        self.write("set_blob", "began", kept[8 - _BEGAN_LEN :] + this + began_s.to_bytes(4, "big"))
-
-    def _began(self):
-        kept = bytearray(_BEGAN_LEN)
-        try:
-            return bytes(kept[: self._nvs.get_blob("began", kept)])
-        except OSError:
-            return b""
-
     def save_closed(self):
         """Write `closed`. Raises SettingsError."""
         self.write("set_blob", "closed", b"".join(struct.pack(">III", *entry) for entry in self.closed))
@@ -135,15 +110,15 @@ class Settings:
     def write(self, method, name, value):
         """Call the set_ method of NVS and commit. Raises SettingsError."""
         try:
-            getattr(self._nvs, method)(name, value)
-            self._nvs.commit()
+            getattr(self.nvs, method)(name, value)
+            self.nvs.commit()
         except OSError as error:
             raise SettingsError("NVS refuses to write %r (%s); the flash may be worn out" % (name, error))
 
     def erase(self, name):
         """Leave no entry of that name."""
         try:
-            self._nvs.erase_key(name)
-            self._nvs.commit()
+            self.nvs.erase_key(name)
+            self.nvs.commit()
         except OSError:
             pass  # it was not there

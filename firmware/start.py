@@ -190,6 +190,7 @@ def _load_rules(parts):
 
     So are the names of what is loaded later for a moment.
     """
+    import firmware.began
     import firmware.obey
     import firmware.turn
 
@@ -246,7 +247,7 @@ _STEPS = (
     (_load_files, ("firmware.config", "firmware.config_rules", "drivers.radio.region")),
     (_may_start, ()),
     (_join_if_due, ("firmware.rejoin", "firmware.enrol", "firmware.epochs")),
-    (_load_rules, ("firmware.rule_setup", "firmware.obey", "firmware.turn")),
+    (_load_rules, ("firmware.rule_setup", "firmware.began", "firmware.obey", "firmware.turn")),
     (_load_numbers, ("firmware.leaving", "firmware.recovery", "firmware.epochs", "firmware.journal_scan")),
     (_open_devices, ()),
     (_open_bearer, ("firmware.hardware",)),

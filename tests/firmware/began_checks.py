@@ -1,6 +1,7 @@
 """When a boot began: the gateway tells the time, and the node tells that on, to any gateway. Run by test_rules."""
 
 from drivers.link.ack import pack_ack
+from firmware.began import began_s, note
 from tests.firmware.report_bench import Bench
 
 _BEGAN_S = 1_790_000_000
@@ -68,7 +69,7 @@ def reports_of_older_boots_say_when_each_of_them_began():
     first = bench.settings.boot
     for boot in range(3):
         if boot != 1:  # nobody told that one
-            bench.settings.note_began(_BEGAN_S + 100_000 * boot)
+            note(bench.settings, _BEGAN_S + 100_000 * boot)
         bench.measure(2)
         bench.boot()
     bench.measure()
@@ -84,10 +85,10 @@ def only_the_last_boots_are_remembered():
     bench = Bench()
     first = bench.settings.boot
     for boot in range(6):
-        bench.settings.note_began(_BEGAN_S + boot)
-        bench.settings.note_began(_BEGAN_S + 10 * boot)  # told anew: the same boot
+        note(bench.settings, _BEGAN_S + boot)
+        note(bench.settings, _BEGAN_S + 10 * boot)  # told anew: the same boot
         bench.boot()
-    told_s = [bench.settings.began_s(boot) for boot in range(first, first + 7)]
+    told_s = [began_s(bench.settings, boot) for boot in range(first, first + 7)]
     assert told_s == [None, None, _BEGAN_S + 20, _BEGAN_S + 30, _BEGAN_S + 40, _BEGAN_S + 50, None]
 
 
