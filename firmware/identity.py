@@ -48,11 +48,13 @@ def load(nvs):
 
 
 def load_history(nvs, settings):
-    """Read how earlier epochs were closed, and what was given up."""
+    """Read how earlier epochs were closed, what was given up, and when the last boots began."""
     blob = read_blob(nvs, "closed", 12 * MAX_CLOSED) or b""
     settings.closed = [list(struct.unpack_from(">III", blob, at)) for at in range(0, len(blob) - 11, 12)]
     blob = read_blob(nvs, "lost", 16) or b""
     settings.lost = struct.unpack(">IIII", blob) if len(blob) == 16 else None
+    blob = read_blob(nvs, "began", 32) or b""
+    settings.began = dict([struct.unpack_from(">II", blob, at) for at in range(0, len(blob) - 7, 8)])
 
 
 def read_u32(nvs, name):

@@ -33,18 +33,15 @@ _TELL_ROUND = const(6)  # of so many frames without an answer the first say when
 _TELL_FIRST = const(4)
 
 
-class Sent:
-    """An uplink that may be answered: its counter, and what an answer to it settles."""
-
-    def __init__(self, counter, is_full, urgent_to, uptime_s, began_s, lost, endings):
-        self.counter = counter
-        self.is_full = is_full
-        self.urgent_to = urgent_to  # the alarm in it, -1 if it is none
-        self.uptime_s = uptime_s
-        self.began_s = began_s  # when this boot began, as it told; None if it did not
-        self.lost = lost  # (epoch, end) of the reports it said were given up, or None
-        self.endings = endings  # epochs whose end it named
-        self.is_answered = False
+# What is kept of an uplink that may be answered, a list: its counter, and what an answer to it settles.
+_COUNTER = const(0)
+_IS_FULL = const(1)
+_URGENT_TO = const(2)  # the alarm in it, -1 if it is none
+_UPTIME_S = const(3)
+_BEGAN_S = const(4)  # when this boot began, as it told; None if it did not
+_LOST = const(5)  # (epoch, end) of the reports it said were given up, or None
+_ENDINGS = const(6)  # epochs whose end it named
+_IS_ANSWERED = const(7)
 
 
 class Reporter:
@@ -64,8 +61,7 @@ class Reporter:
         self._max_frame = max_frame
         self._always_full = always_full
         self.up, self.down = up, down
-        self._older = 0, None  # a boot, and when it began
-        self.sent = []  # what may still be answered
+        self.sent = []  # what may still be answered, a list of lists: _COUNTER and so on
         self.urgent = []  # sequences of this boot and epoch, ascending
         self.order = None  # what the last answer told us to do, as it came: firmware/obey
         self.counters = {"frames_sent": 0, "acks": 0}  # and the reasons of refused downlinks
@@ -124,24 +120,28 @@ class Reporter:
         if body is None:
             return None
         counter = settings.take_counter()
-        self._remember(Sent(counter, full, self.urgent[0] if kind == URGENT else -1, *said))
+        self.sent.append([counter, full, self.urgent[0] if kind == URGENT else -1] + said)
+        del self.sent[:-_REMEMBERED]
+        self._state.unanswered += 1
+        self.counters["frames_sent"] += 1
         head = uplink_header(kind, settings.address, counter, epoch=settings.epoch if full else None)
         aad = aad_uplink(head[:3], settings.epoch, counter)
         box, iv = self.up
         return head + box.seal(nonce(iv, counter), aad, body)
 
     def _body(self, run, kind, uptime_s):
-        """(plaintext, full, what an answer settles: see Sent); (None, ...) if nothing can be read."""
+        """(plaintext, full, what is kept of it); (None, ...) if nothing can be read."""
         oldest = _first(self._archive.unsent(run))
         first = oldest if kind == REPORT else _first(self._entries(run, kind))
         if first is None:
-            return None, False, ()
+            return None, False, None
         is_old = run.epoch != self._settings.epoch
         if uptime_s is None:
             uptime_s = self._uptime.nearest_s()
         floor, lost = self._archive.floor(run, oldest.seq)
         is_older = first.boot != self._settings.boot
-        began_s = self._began_s(first.boot)
+        tells = self._state.unanswered % _TELL_ROUND < _TELL_FIRST  # else: it may be a gateway that knows no such word
+        began_s = self._settings.began.get(first.boot) if tells else None
         said = {
             "uptime_s": uptime_s,
             "floor": floor,
@@ -151,7 +151,7 @@ class Reporter:
             "floor_lost": lost,
         }
         lost = (run.epoch, floor) if lost else None
-        is_news = not is_older and began_s is not None and began_s != self._state.told_s
+        is_news = not is_older and began_s not in (None, self._state.told_s)
         wants_full = is_old or is_news or self._must_be_full(first.seq)
         for full, limit in ((wants_full, _MAX_ENDINGS), (wants_full, 1), (wants_full, 0), (True, 0)):
             said["full"] = full
@@ -162,31 +162,19 @@ class Reporter:
             try:
                 body = pack(_same_boot(entries, first.boot), **said)[0]
                 named = [ending[0] for ending in endings]
-                return body, full, (uptime_s, None if is_older else told_s, lost, named)
+                return body, full, [uptime_s, None if is_older else told_s, lost, named, False]
             except FrameError as error:
                 self.count(error.reason)
             finally:
                 entries.close()
         self._archive.give_up(run, first.seq)  # it can never be written: say so, and do not try for ever
-        return None, False, ()
+        return None, False, None
 
     def _entries(self, run, kind):
         """What a frame of this kind is made of: of urgent ones the oldest alone."""
         if kind == URGENT:
             return self._archive.unsent(run, self.urgent[0], self.urgent[0] + 1)
         return self._archive.unsent(run)
-
-    def _began_s(self, boot):
-        """When `boot` began, if we were told and are to tell: a gateway that knows no such word still gets the rest."""
-        if self._state.unanswered % _TELL_ROUND >= _TELL_FIRST:
-            return None
-        if boot == self._settings.boot:
-            return self._state.began_s or None
-        if self._older[0] != boot:
-            from firmware.began import began_s
-
-            self._older = boot, began_s(self._settings, boot)
-        return self._older[1]
 
     def _must_be_full(self, seq):
         state = self._state
@@ -198,14 +186,8 @@ class Reporter:
             or state.unanswered % _FULL_EVERY == _FULL_EVERY - 1
         )
 
-    def _remember(self, sent):
-        self.sent.append(sent)
-        del self.sent[:-_REMEMBERED]
-        self._state.unanswered += 1
-        self.counters["frames_sent"] += 1
-
     def _open(self, frame):
-        """Verify a downlink. Returns (the Sent it answers, plaintext). Raises FrameError."""
+        """Verify a downlink. Returns (the uplink it answers, plaintext). Raises FrameError."""
         parsed = parse_downlink(frame)
         if parsed.address != self._settings.address:
             raise FrameError("not_mine")
@@ -214,18 +196,18 @@ class Reporter:
         counter = parsed.counter if parsed.is_full else reconstruct_counter(parsed.counter, state.down_next)
         if counter < state.down_next:
             raise FrameError("replayed")
-        aad = aad_downlink(parsed.head, self._settings.epoch, counter, sent.counter)
+        aad = aad_downlink(parsed.head, self._settings.epoch, counter, sent[_COUNTER])
         box, iv = self.down
         body = box.open(nonce(iv, counter), aad, frame[parsed.header_len :])
-        sent.is_answered = True
+        sent[_IS_ANSWERED] = True
         state.down_next = counter + 1
         return sent, body
 
     def _answered_by(self, parsed):
         """The uplink that a downlink says it answers: one of the last eight of this boot, not answered before."""
         for sent in reversed(self.sent):
-            if sent.counter & 0xFF == parsed.answers and sent.is_full == parsed.is_full:
-                if sent.is_answered:
+            if sent[_COUNTER] & 0xFF == parsed.answers and sent[_IS_FULL] == parsed.is_full:
+                if sent[_IS_ANSWERED]:
                     raise FrameError("replayed")
                 return sent
         raise FrameError("unasked")
@@ -235,21 +217,21 @@ class Reporter:
         epoch = self._settings.epoch if ack.epoch is None else ack.epoch
         if not self._archive.acknowledge(epoch, ack, is_latest=sent is self.sent[-1]):
             raise FrameError("bad_sequence")
-        if sent.lost is not None:
-            self._archive.settle_lost(*sent.lost)
-        if sent.endings:
-            self._archive.settle_endings(sent.endings)
+        if sent[_LOST] is not None:
+            self._archive.settle_lost(*sent[_LOST])
+        if sent[_ENDINGS]:
+            self._archive.settle_endings(sent[_ENDINGS])
         # The gateway has heard the alarm, though its bitmap may not reach that far: from now on it is like any other.
-        self.urgent = [seq for seq in self.urgent if seq > sent.urgent_to]
+        self.urgent = [seq for seq in self.urgent if seq > sent[_URGENT_TO]]
         self.counters["acks"] += 1
         state = self._state
-        state.is_acked, state.unanswered, state.acked_counter = 1, 0, sent.counter
+        state.is_acked, state.unanswered, state.acked_counter = 1, 0, sent[_COUNTER]
         if epoch == self._settings.epoch:
             state.acked_seq = ack.base
-        if sent.began_s is not None:
-            state.told_s = sent.began_s
+        if sent[_BEGAN_S] is not None:
+            state.told_s = sent[_BEGAN_S]
         if ack.utc_s is not None:
-            began_s = max(ack.utc_s - sent.uptime_s, 0)
+            began_s = max(ack.utc_s - sent[_UPTIME_S], 0)
             if abs(began_s - state.began_s) > _SAME_S:
                 state.began_s = began_s
                 from firmware.began import note

@@ -9,7 +9,8 @@ NVS namespace "lamppost" (i32 entries hold the bits of a u32; a write is durable
   seq      i32   every sequence of the epoch below it may be in use       | a key without a counter is destroyed
   counter  i32   every frame counter below it may be in use              /
   turned   blob  8 bytes: frame counter at which the epoch's keys came into use, and seconds since 1970 then (0 unknown)
-  boot     i32   number of the latest boot; began: see there
+  boot     i32   number of the latest boot
+  began    blob  8 bytes per boot: number, and seconds since 1970 when it began, as a gateway told in it; the last 4
   closed   blob  12 bytes per closed epoch: epoch, end, 4 bytes of flags (KNOWN, TOLD); oldest first, at most 32
   order    blob  11 bytes: the last order taken up, see obey; pace: 8 bytes, see there too
   lost     blob  16 bytes: epoch, first, end, reason of the reports given up that the gateway has not acknowledged
@@ -40,7 +41,7 @@ class Settings:
 
     def __init__(self, nvs):
         """`nvs` has the methods of esp32.NVS. Nothing is read."""
-        self.nvs = nvs
+        self._nvs = nvs
         self.key = b""
         self.node_id = ""
         self.address = 0
@@ -52,6 +53,7 @@ class Settings:
         self.turned = 0, 0  # counter, utc_s
         self.look_at = 0  # frame counter from which on turn looks at them; not durable
         self.closed = []  # [epoch, end, flags], oldest first
+        self.began = {}  # boot: seconds since 1970
         self.lost = None  # (epoch, first, end, reason)
 
     def take_counter(self):
@@ -110,15 +112,15 @@ class Settings:
     def write(self, method, name, value):
         """Call the set_ method of NVS and commit. Raises SettingsError."""
         try:
-            getattr(self.nvs, method)(name, value)
-            self.nvs.commit()
+            getattr(self._nvs, method)(name, value)
+            self._nvs.commit()
         except OSError as error:
             raise SettingsError("NVS refuses to write %r (%s); the flash may be worn out" % (name, error))
 
     def erase(self, name):
         """Leave no entry of that name."""
         try:
-            self.nvs.erase_key(name)
-            self.nvs.commit()
+            self._nvs.erase_key(name)
+            self._nvs.commit()
         except OSError:
             pass  # it was not there

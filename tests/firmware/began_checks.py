@@ -1,7 +1,7 @@
 """When a boot began: the gateway tells the time, and the node tells that on, to any gateway. Run by test_rules."""
 
 from drivers.link.ack import pack_ack
-from firmware.began import began_s, note
+from firmware.began import note
 from tests.firmware.report_bench import Bench
 
 _BEGAN_S = 1_790_000_000
@@ -88,7 +88,7 @@ def only_the_last_boots_are_remembered():
         note(bench.settings, _BEGAN_S + boot)
         note(bench.settings, _BEGAN_S + 10 * boot)  # told anew: the same boot
         bench.boot()
-    told_s = [began_s(bench.settings, boot) for boot in range(first, first + 7)]
+    told_s = [bench.settings.began.get(boot) for boot in range(first, first + 7)]
     assert told_s == [None, None, _BEGAN_S + 20, _BEGAN_S + 30, _BEGAN_S + 40, _BEGAN_S + 50, None]
 
 

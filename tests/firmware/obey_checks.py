@@ -311,7 +311,7 @@ def play_back(count):
         verified = 0
         for _ in range(256):
             reporter.next_frame()
-            low = reporter.sent[-1].counter & 0xFF
+            low = reporter.sent[-1][0] & 0xFF
             for frame in recorded:
                 assert not reporter.take_downlink(frame)
                 verified += frame[3] == low

@@ -132,9 +132,9 @@ def each_uplink_takes_one_answer_and_the_last_eight_are_remembered():
     bench.refuses(answers[0], "unasked")
     bench.refuses(answers[1], "unasked")
     assert bench.reporter.take_downlink(answers[2])
-    parsed = bench.reporter.sent[-1]
-    assert bench.reporter.take_downlink(bench.answer(parsed.counter, pack_ack(1, 0, wide=True)))
-    bench.refuses(bench.answer(parsed.counter, pack_ack(1, 0, wide=True)), "replayed")
+    counter = bench.reporter.sent[-1][0]
+    assert bench.reporter.take_downlink(bench.answer(counter, pack_ack(1, 0, wide=True)))
+    bench.refuses(bench.answer(counter, pack_ack(1, 0, wide=True)), "replayed")
 
 
 def an_ack_from_before_a_reboot_is_refused():

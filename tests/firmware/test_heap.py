@@ -72,7 +72,7 @@ def test_smallest_heap_is_at_most_128_kib(street: Street, mosquitto, loaded: str
         if not console.acknowledged or "MemoryError" in console.text:
             break
         smallest = heap_kib, _live_kib(console, shims)
-    assert smallest is not None
+    assert smallest is not None, console.text
     print(f"{loaded}: smallest heap {smallest[0]} KiB, live {smallest[1]:.1f} KiB; shims {shims / KIB:.1f} KiB apart")
 
 
