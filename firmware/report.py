@@ -134,7 +134,7 @@ class Reporter:
         oldest = _first(self._archive.unsent(run))
         first = oldest if kind == REPORT else _first(self._entries(run, kind))
         if first is None:
-            return None, False, None
+            return None, False, []
         is_old = run.epoch != self._settings.epoch
         if uptime_s is None:
             uptime_s = self._uptime.nearest_s()
@@ -168,7 +168,7 @@ class Reporter:
             finally:
                 entries.close()
         self._archive.give_up(run, first.seq)  # it can never be written: say so, and do not try for ever
-        return None, False, None
+        return None, False, []
 
     def _entries(self, run, kind):
         """What a frame of this kind is made of: of urgent ones the oldest alone."""
