@@ -21,12 +21,14 @@ ERROR_S = 4.0  # of what was told: the other gateway's clock, rounding, and what
 class Began:
     """Of one boot.
 
-    told_s  UTC, in whole seconds, as the node tells
-    lag_s   how much later it began by our clock
+    told_s      UTC, in whole seconds, as the node tells
+    lag_s       how much later it began by our clock
+    is_checked  a frame has told its uptime since, while our own time was known
     """
 
     told_s: int
     lag_s: float
+    is_checked: bool = True
 
     def agrees(self) -> bool:
         return abs(self.lag_s) <= _AGREES_S
@@ -44,7 +46,7 @@ class Began:
     def heard(self, sent_at_s: float, uptime_s: int) -> Began:
         """After a frame that tells its uptime. It may have come late, never early."""
         off_s = sent_at_s - uptime_s - self.told_s - self.lag_s
-        return replace(self, lag_s=self.lag_s + (off_s if off_s < 0 else off_s / _LATE_PART))
+        return Began(self.told_s, self.lag_s + (off_s if off_s < 0 else off_s / _LATE_PART))
 
     def followed(self, sent_at_s: float) -> Began:
         """After a frame that does not: what is off by less than half a second has drifted."""
@@ -67,6 +69,6 @@ class Began:
 
 def told_now(told_s: int, known: Began | None, sent_at_s: float, uptime_s: int) -> Began:
     """What a frame tells of the boot that sends it, after what was known of it."""
-    if known is not None and known.told_s == told_s:
+    if known is not None and known.told_s == told_s and known.is_checked:
         return known.heard(sent_at_s, uptime_s)
     return Began(told_s, sent_at_s - uptime_s - told_s)

@@ -83,13 +83,13 @@ class Boots:
             "SELECT told_s, lag_s FROM boots WHERE node = ? AND epoch = ? AND boot = ? AND told_s IS NOT NULL",
             (node, epoch, boot),
         ).fetchone()
-        return Began(*row) if row else None
+        return None if row is None else Began(row[0], row[1] or 0.0, is_checked=row[1] is not None)
 
     def set_began(self, tx: Tables, node: str, epoch: int, boot: int, began: Began) -> None:
         """Keep what the boot that sends has told; it was noted."""
         tx.execute(
             "UPDATE boots SET told_s = ?, lag_s = ? WHERE node = ? AND epoch = ? AND boot = ?",
-            (began.told_s, began.lag_s, node, epoch, boot),
+            (began.told_s, began.lag_s if began.is_checked else None, node, epoch, boot),
         )
 
     def note_older(
@@ -176,16 +176,17 @@ class Boots:
     def _known(self, tx: Tables, place: tuple[str, int, int], uptime_s: int) -> Moment | None:
         """By the boot's beginning, if it is known; what the node was told is taken unless we know better."""
         row = tx.execute(
-            "SELECT started_at_s, is_trusted, clock_boot, told_s, heard_at_s FROM boots"
+            "SELECT started_at_s, is_trusted, clock_boot, told_s, lag_s, heard_at_s FROM boots"
             " WHERE node = ? AND epoch = ? AND boot = ?",
             place,
         ).fetchone()
         if row is None:
             return None
-        started_at_s, is_trusted, clock_boot, told_s, heard_at_s = row
+        started_at_s, is_trusted, clock_boot, told_s, lag_s, heard_at_s = row
         if told_s is not None and clock_boot is None:
-            began = Began(told_s, started_at_s - told_s if is_trusted else 0.0)
-            if began.agrees():
+            if lag_s is None:
+                lag_s = started_at_s - told_s if is_trusted else 0.0
+            if Began(told_s, lag_s).agrees():
                 at_s = told_s + uptime_s
                 return Moment(at_s, True, ERROR_S + NODE_DRIFT * max(0.0, at_s - heard_at_s))
         if is_trusted or clock_boot is not None:

@@ -86,10 +86,17 @@ def _began_after(body: Body, known: Began | None, sent_at_s: float | None) -> Be
     """What is known after this frame; sent_at_s None: our own time is not."""
     if body.boot is None:
         return known if known is None or sent_at_s is None else known.followed(sent_at_s)
-    if body.began_s is None or body.older_boot is not None:
-        return known if known is None or sent_at_s is None else known.heard(sent_at_s, body.uptime_s)
-    return Began(body.began_s, 0.0) if sent_at_s is None else told_now(body.began_s, known, sent_at_s, body.uptime_s)
+    told_s = body.began_s if body.older_boot is None else None
+    if told_s is None:
+        if known is None or sent_at_s is None:
+            return known
+        told_s = known.told_s
+    if sent_at_s is None:
+        return known if known is not None and known.told_s == told_s else Began(told_s, 0.0, is_checked=False)
+    return told_now(told_s, known, sent_at_s, body.uptime_s)
 
 
 def _is_news(began: Began, known: Began | None) -> bool:
-    return known is None or began.told_s != known.told_s or abs(began.lag_s - known.lag_s) > _WORTH_WRITING_S
+    if known is None or (began.told_s, began.is_checked) != (known.told_s, known.is_checked):
+        return True
+    return began.is_checked and abs(began.lag_s - known.lag_s) > _WORTH_WRITING_S

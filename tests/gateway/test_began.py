@@ -20,11 +20,12 @@ from provisioning.enrol import enrol_public
 from tests.gateway.cores import NOW_S, ManualTime, hear, running_core, stored_reports
 from tests.gateway.joining import Site
 from tests.gateway.link_node import LinkNode, report
-from tests.gateway.machines import ScriptedMachine
+from tests.gateway.machines import NEVER_SET, ScriptedMachine
 from tests.gateway.street_node import StreetNode, Wire
 from tests.gateway.time_street import Street as TimeStreet
 
 BEGAN_S = int(NOW_S) - 100
+DAY_S = 86_400
 
 
 class Street:
@@ -188,6 +189,42 @@ async def test_a_beginning_that_we_know_better_is_not_taken_later_either(tmp_pat
         node.boot, node.uptime_s = 2, 5
         await hear(core, node.seal(node.body([report(1, time_s=90)], older_boot=1, began_s=BEGAN_S - 3_600)))
         assert await times(core) == [(NOW_S, "good"), (NOW_S - 10, "good")]
+
+
+async def test_a_clock_that_drifted_for_months_is_as_it_was_last_told(tmp_path, node) -> None:
+    """Not as it began by the first frame, which no later one can move."""
+    time = ManualTime()
+    async with running_core(tmp_path, clock=time.clock) as core:
+        await hear(core, node.frame(0, began_s=BEGAN_S))
+        time.advance(100 * DAY_S)
+        node.uptime_s += 100 * DAY_S - 60  # a slow one
+        await hear(core, node.frame(1, began_s=BEGAN_S + 60), at_s=time.now_s)
+        last_s, node.boot, node.uptime_s = node.uptime_s, 2, 20
+        time.advance(30)
+        await hear(core, node.seal(node.body([report(2, time_s=last_s + 5)], older_boot=1)), at_s=time.now_s)
+        assert (await times(core))[-1] == (time.now_s - 25, "good")
+
+
+@pytest.mark.parametrize("told_off_s", [0, 3_600])
+async def test_what_is_told_while_nobody_knows_the_time_is_held_against_it_later(tmp_path, told_off_s) -> None:
+    street = TimeStreet(tmp_path, ScriptedMachine(wall_off_s=NEVER_SET))
+    machine, node = street.machine, street.node
+    async with street.gateway():
+        began_s = machine.true_s - 100
+        node.uptime_s = 100
+        told = node.frame(0, began_s=int(began_s) + told_off_s)
+        await hear(street.core, told, at_s=street.core.clock.stamp_s())
+        machine.live(10)
+        machine.reach_time_server()
+        await street.core.clockwork.tell_windows()
+        machine.live(10)
+        await hear(street.core, node.frame(1, full=False), at_s=street.core.clock.stamp_s())
+        node.boot, node.uptime_s = 2, 20
+        older = node.seal(node.body([report(2, time_s=110)], older_boot=1))
+        await hear(street.core, older, at_s=street.core.clock.stamp_s())
+        found = await times(street.core)
+    assert abs(found[-1][0] - began_s - 110) <= 5
+    assert found[-1][1] == "good"
 
 
 async def test_what_an_older_boot_told_stands_for_frames_that_do_not_repeat_it(tmp_path, node) -> None:
