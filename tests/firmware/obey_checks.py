@@ -310,6 +310,7 @@ def play_back(count):
         held, made, reporter = street.parts.archive.count_held(), len(street.made), street.parts.reporter
         verified = 0
         for _ in range(256):
+            gc.collect()  # a large heap that fills is searched from its low end for each block
             reporter.next_frame()
             low = reporter.sent[-1][0] & 0xFF
             for frame in recorded:
