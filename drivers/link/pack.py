@@ -73,8 +73,7 @@ def pack(
         out.write(boot, 32)
         out.write(uptime_s, 32)
     notices = (other_epoch, older_boot, floor_lost, epochs_opened, began_s)
-    count = step_s = 0
-    last = None
+    count, step_s, last = 0, 0, None
     for report in reports:
         if last is None:
             _write_first(out, report, uptime_s, floor, full, notices)
