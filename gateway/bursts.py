@@ -23,7 +23,7 @@ from gateway.senml_decode import SenmlError
 from gateway.senml_plain import Plain, decode_plains
 
 Key = tuple[str, str, str | None, type, Assurance]  # device, name as it says it, unit, type of the value
-_FIRST_U64 = struct.Struct("<Q8x")
+_FIRST_U64 = struct.Struct("<Q8x").unpack
 _WAYS_KEPT = 8_192
 
 
@@ -54,11 +54,13 @@ class _Way(NamedTuple):
     """What readings of one device under one name have in common.
 
     quantity  the name below the device's own
+    unit      theirs; one object for all of them, as records wait in memory
     begun     a hash of what the text begins with that the record id is a hash of; to be copied
     salt      of the device's marks
     """
 
     quantity: str
+    unit: str | None
     begun: Any
     salt: int
 
@@ -104,28 +106,33 @@ class Bursts:
     ) -> list[str | None]:
         """One burst. `new`: records of its assurance that are still to be stored."""
         refused: list[str | None] = [None] * len(burst.payloads)
-        note, first_u64, ways, assurance = tx.state.heard.note, _FIRST_U64.unpack, self._ways, burst.assurance
+        note, first_u64, assurance = tx.state.heard.note, _FIRST_U64, burst.assurance
+        way: _Way | Literal[False] = False
+        before: tuple[str, str, str | None, type] | None = None
         for at, (device, plain) in enumerate(zip(burst.devices, plains)):  # noqa: B905  strict would take one too many
-            way: _Way | Literal[False] | None = False
             if plain is not None:
-                name, unit, value, time_s = plain
-                key = device, name, unit, value.__class__, assurance
-                way = ways.get(key)
-                if way is None:
-                    way = self._find_way(tx, key)
-            if not way:
-                self._put(tx, new, assurance)
-                refused[at] = self._devices.take(tx, burst.message(at)).reason
-                continue
-            quantity, begun, salt = way
-            hashed = begun.copy()
-            hashed.update(b'%a", null, %a]]' % (value, time_s))
-            digest = hashed.digest()[:16]
-            if note((salt ^ first_u64(digest)[0]) or 1):
-                new.append((device, quantity, unit, value, time_s, digest))
-            else:
-                self._counters.add("senml_repeated")
+                name, unit, value, time_s, value_text, time_text = plain
+                said = device, name, unit, value.__class__
+                if said != before:
+                    before, way = said, self._way(tx, (*said, assurance))
+                if way:
+                    quantity, unit, begun, salt = way
+                    hashed = begun.copy()
+                    hashed.update(b'%b", null, %b]]' % (value_text, time_text))
+                    digest = hashed.digest()[:16]
+                    if note((salt ^ first_u64(digest)[0]) or 1):
+                        new.append((device, quantity, unit, value, time_s, digest))
+                    else:
+                        self._counters.add("senml_repeated")
+                    continue
+            self._put(tx, new, assurance)
+            refused[at] = self._devices.take(tx, burst.message(at)).reason
+            before = None  # what it changed, ways may hang on
         return refused
+
+    def _way(self, tx: Transaction, key: Key) -> _Way | Literal[False]:
+        way = self._ways.get(key)
+        return self._find_way(tx, key) if way is None else way
 
     def _put(self, tx: Transaction, new: list[Single], assurance: Assurance) -> None:
         if new:
@@ -150,7 +157,7 @@ class Bursts:
                 self._devices.admit(tx, device)
                 shown = "null" if unit is None else f'"{unit}"'
                 head = f'[["{quantity}", {shown}, "{kind.__name__}", "'
-                way = _Way(quantity, sha256(head.encode()), tx.state.heard.salt_of(device))
+                way = _Way(quantity, unit, sha256(head.encode()), tx.state.heard.salt_of(device))
         self._ways[key] = way
         return way
 

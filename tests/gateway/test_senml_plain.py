@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from gateway.senml_decode import SenmlError, decode
-from gateway.senml_plain import decode_plain, decode_plains
+from gateway.senml_plain import decode_plains
 
 FIELDS = some.fixed_dictionaries(
     {"v": some.one_of(some.floats(), some.integers(), some.booleans(), some.none(), some.text(max_size=3))},
@@ -20,14 +20,20 @@ FIELDS = some.fixed_dictionaries(
 )
 
 
+def decode_alone(payload):
+    (plain,) = decode_plains([payload])
+    return plain
+
+
 @given(FIELDS)
 def test_what_the_short_way_reads_the_long_one_reads_too(record):
     payload = json.dumps([record]).encode()
-    plain = decode_plain(payload)
+    plain = decode_alone(payload)
     if plain is not None:
         (resolved,) = decode(payload)
-        assert plain == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
+        assert plain[:4] == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
         assert type(plain[2]) is type(resolved.value)
+        assert plain[4:] == (repr(resolved.value).encode(), repr(resolved.time_s).encode())
 
 
 @given(some.binary(max_size=40) | some.text(alphabet='[]{}",:ntuv1e9.\\ ', max_size=40).map(str.encode))
@@ -38,18 +44,18 @@ def test_what_the_short_way_reads_the_long_one_reads_too(record):
 @example(b'[{"n":"t","u":{"x":1},"v":1,"t":1800000000}]')
 @example(b'[{"n":"t","v":1e301,"t":1800000000}]')
 def test_the_short_way_takes_nothing_that_the_long_one_refuses(payload):
-    plain = decode_plain(payload)
+    plain = decode_alone(payload)
     if plain is not None:
         try:
             (resolved,) = decode(payload)
         except SenmlError as error:
             raise AssertionError(f"{payload!r}: {error}") from None
-        assert plain == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
+        assert plain[:4] == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
 
 
 def test_the_usual_message_goes_the_short_way():
     payload = b'[{"n":"temperature","u":"Cel","t":1800000000.5,"v":21.5}]'
-    assert decode_plain(payload) == ("temperature", "Cel", 21.5, 1_800_000_000.5)
+    assert decode_alone(payload) == ("temperature", "Cel", 21.5, 1_800_000_000.5, b"21.5", b"1800000000.5")
 
 
 PIECES = [
@@ -78,9 +84,12 @@ PIECES = [
 @example([b'[{"n":"a}]', b'[{":1}]'])
 @example([b"[{}],[{}", b"{}]"])
 @example([b"[[1]", b"[2]]", b"[1],[2]"])
+@example(
+    [b'[{"n":"t","v":1]', b'["t":1800000000}]', b'[{"n":"t","v":1,"t":1800000000},{"n":"t","v":2,"t":1800000000}]']
+)
 @example([b"[1],[2]", b"3", b"[4]"])
 def test_messages_read_together_say_what_each_says_alone(payloads):
-    assert decode_plains(payloads) == [decode_plain(payload) for payload in payloads]
+    assert decode_plains(payloads) == [decode_alone(payload) for payload in payloads]
 
 
 PLAIN = some.fixed_dictionaries(
@@ -96,4 +105,4 @@ PLAIN = some.fixed_dictionaries(
 @given(some.lists(PLAIN, min_size=1, max_size=6), some.none() | FIELDS)
 def test_many_plain_messages_say_what_each_says_alone(records, odd):
     payloads = [json.dumps([record]).encode() for record in (*records, *([odd] if odd else []))]
-    assert repr([*decode_plains(payloads)]) == repr([decode_plain(payload) for payload in payloads])
+    assert repr([*decode_plains(payloads)]) == repr([decode_alone(payload) for payload in payloads])
