@@ -192,6 +192,7 @@ class Vault:
             self.db.execute("RELEASE commit_in_the_making")
         self._tx = None
         self.state.heard.keep()
+        self.state.fresh.keep()
         self.publish()
         self._is_asked |= tx.wants_checkpoint
         if self._is_checkpoint_due():
@@ -204,6 +205,7 @@ class Vault:
             return
         self.state.ledger.restore(self.published.copy())
         self.state.heard.forget()
+        self.state.fresh.forget()
         if tx.has_savepoint and self.db.in_transaction:
             self.db.execute("ROLLBACK TO commit_in_the_making")
             self.db.execute("RELEASE commit_in_the_making")

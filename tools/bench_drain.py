@@ -183,7 +183,7 @@ async def take_all(
 
 def as_stored(reports: Sequence[Report]) -> list[Stored]:
     """As if they had been read from the outbox."""
-    return [Stored(number * len(STREAMS) + TELEMETRY, report) for number, report in enumerate(reports)]
+    return [Stored.of(number * len(STREAMS) + TELEMETRY, report) for number, report in enumerate(reports)]
 
 
 async def alone(records: Sequence[Stored], compressor: Compressor | None) -> float:

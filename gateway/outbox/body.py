@@ -73,6 +73,12 @@ class Names:
             self.size += len(name.encode()) + 1
         return found
 
+    def shorten(self, count: int, size: int) -> None:
+        """Be as it was with so many names, of so many bytes: take out those of an entry that does not go here."""
+        for name in list(self.places)[count:]:
+            del self.places[name]
+        self.size = size
+
 
 def encode(report: Report, names: Names, stored_ms: int) -> bytes:
     """The bytes of `report`. Raises ValueError for what no report can be."""
@@ -106,26 +112,43 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
 
 
 def flags_of_single(assurance: Assurance) -> int:
-    """What `encode_single` puts into the flags: a good time, and an id that is a hash."""
+    """What `encode_singles` puts into the flags: a good time, and an id that is a hash."""
     return _QUALITY_CODES["good"] | _ASSURANCE_CODES[assurance] | _HASHED
 
 
-def encode_single(single: Single, names: Names, stored_ms: int, flags: int) -> bytes:
-    """The same bytes as `encode` makes of such a report of telemetry."""
-    node, quantity, unit, value, measured_at_s, digest = single
-    places = names.places
-    node_at, quantity_at = places.get(node), places.get(quantity)
-    unit_at = _NO_UNIT if unit is None else places.get(unit)
-    if node_at is None or quantity_at is None or unit_at is None:
-        node_at = names.place(node)
-        unit_at = _NO_UNIT if unit is None else names.place(unit)
-        quantity_at = names.place(quantity)
-    pack, tag = (_SINGLE_REAL.pack, _REAL) if value.__class__ is float else (_SINGLE_WHOLE.pack, _WHOLE)
-    return pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
+def encode_singles(
+    singles: Iterable[Single], names: Names, stored_ms: int, flags: int, *, room: int, more_bytes: int = 0
+) -> list[bytes]:
+    """The same bytes as `encode` makes of such reports of telemetry, of as many of the first as fit.
+
+    room        bytes for them and their names
+    more_bytes  what each takes beside its own
+    """
+    written: list[bytes] = []
+    before: tuple[str, str, str | None] | None = None
+    node_at = unit_at = quantity_at = 0
+    for node, quantity, unit, value, measured_at_s, digest in singles:
+        said = node, quantity, unit
+        room -= SINGLE_BYTES + more_bytes
+        if said != before:
+            count, size, before = len(names.places), names.size, said
+            node_at = names.place(node)
+            unit_at = _NO_UNIT if unit is None else names.place(unit)
+            quantity_at = names.place(quantity)
+            if names.size > room:
+                names.shorten(count, size)
+                break
+        elif names.size > room:
+            break
+        pack, tag = (_SINGLE_REAL.pack, _REAL) if value.__class__ is float else (_SINGLE_WHOLE.pack, _WHOLE)
+        written.append(
+            pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
+        )
+    return written
 
 
 def decode_single(payload: bytes, names: Sequence[str], at: int) -> Single | None:
-    """What `encode_single` made these bytes of; None if it did not. Raises IndexError or struct.error."""
+    """What `encode_singles` made these bytes of; None if it did not. Raises IndexError or struct.error."""
     node, _, flags, kind, measured_at_s, count, digest, quantity, unit, tag = _SINGLE_HEAD.unpack_from(payload, at)
     if kind != _TELEMETRY or count != 1 or flags & ~_ASSURANCE_BITS != _HASHED or tag not in (_REAL, _WHOLE):
         return None

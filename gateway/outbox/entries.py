@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import cbor2
 
 from gateway.outbox.frame import Frame
+from gateway.outbox.fresh import Fresh
 from gateway.outbox.heard import Heard
 from gateway.outbox.ledger import Ledger, Outcome
 from gateway.outbox.ranges import Run
@@ -53,6 +54,7 @@ class State:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.heard = Heard()
+        self.fresh = Fresh()
         self.moved = Moved()
 
 
@@ -120,6 +122,7 @@ class Transaction:
 
     def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> None:
         """Store records in their shortest form, as `put` would store them."""
+        self.state.fresh.add(stream, self.frame.next[stream], singles, assurance, self.stamp(now_s))
         size = self.frame.put_singles(singles, stream, assurance, now_s=now_s)
         self.state.ledger.came(stream, len(singles), size, produced=0)
 

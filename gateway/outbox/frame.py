@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import islice, repeat
 
 import cbor2
 
@@ -28,6 +29,7 @@ from gateway.outbox.page import (
 )
 from gateway.reading import Assurance, Report, Single, to_bytes
 
+_SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES
 _CHUNK_BYTES = ROOM - ENTRY_BYTES
 _MOST_SLOT = 255
 _MOST_NAMES = 2048  # bytes of names one record may bring along
@@ -95,24 +97,25 @@ class Frame:
         """Add records in their shortest form. Returns their size in bytes."""
         kind, stored_ms = RECORD | stream, self._stored_ms(now_s)
         flags = body.flags_of_single(assurance)
-        page, names = self._page, self._page.names
-        size = 0
-        for single in singles:
-            count, names_size = len(names.places), names.size
-            payload = body.encode_single(single, names, stored_ms, flags)
-            length = ENTRY_BYTES + len(payload)
-            slot = page.counts[stream]
-            if page.used + names.size + length > ROOM or slot >= _MOST_SLOT:
-                _shorten(names, count, names_size)
+        at = 0
+        while at < len(singles):
+            page, slot = self._page, self._page.counts[stream]
+            fitting = body.encode_singles(
+                islice(singles, at, at + _MOST_SLOT - slot),
+                page.names,
+                stored_ms,
+                flags,
+                room=ROOM - page.used,
+                more_bytes=ENTRY_BYTES,
+            )
+            page.entries += zip(repeat(kind), range(slot, _MOST_SLOT), fitting)
+            page.used += len(fitting) * _SINGLE_BYTES
+            page.counts[stream] = slot + len(fitting)
+            self.next[stream] += len(fitting)
+            at += len(fitting)
+            if at < len(singles):
                 self._close()
-                page, names, slot = self._page, self._page.names, 0
-                payload = body.encode_single(single, names, stored_ms, flags)
-            page.entries.append((kind, slot, payload))
-            page.used += length
-            page.counts[stream] = slot + 1
-            self.next[stream] += 1
-            size += length
-        return size
+        return at * _SINGLE_BYTES
 
     def put_moved(self, report: Report, stream: int, ordinal: int, *, is_produced: bool, stored_at_s: float) -> None:
         """Add a copy of a record that has its ordinal already."""
@@ -133,7 +136,7 @@ class Frame:
         count, size = len(names.places), names.size
         payload = _statement(names, sql, rows)
         if not self._fits(payload):
-            _shorten(names, count, size)
+            names.shorten(count, size)
             self._close()
             payload = _statement(self._page.names, sql, rows)
             if self._page.names.size > _MOST_NAMES:
@@ -147,7 +150,7 @@ class Frame:
         count, size = len(names.places), names.size
         payload = head + body.encode(report, names, stored_ms)
         if not self._fits(payload):
-            _shorten(names, count, size)
+            names.shorten(count, size)
             self._close()
             payload = head + body.encode(report, self._page.names, stored_ms)
             if self._page.names.size > _MOST_NAMES:
@@ -227,10 +230,3 @@ def read_statement(payload: bytes, names: Sequence[str]) -> tuple[str, list[list
     sql, rows = cbor2.loads(payload)
     text = names[sql] if isinstance(sql, int) else sql
     return text, [[names[one[0]] if isinstance(one, list) else one for one in row] for row in rows]
-
-
-def _shorten(names: body.Names, count: int, size: int) -> None:
-    """Take out the names that an entry brought which does not go on this page."""
-    for name in list(names.places)[count:]:
-        del names.places[name]
-    names.size = size

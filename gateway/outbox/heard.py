@@ -7,14 +7,16 @@ is full the oldest one goes. Nothing of it is saved: it is read again from the n
 from __future__ import annotations
 
 import hashlib
+import operator
 import secrets
 from array import array
 from collections.abc import Iterable
+from functools import reduce
 
 _BITS = 18
 _LAST = (1 << _BITS) - 1
-_FILTER_BITS = 21
-_FILTER_SHIFT = 64 - _FILTER_BITS
+_PLACE_BITS = _BITS + 3  # a bit of the filter; the byte that it lies in has the number of a place in the table
+_SHIFT = 64 - _PLACE_BITS
 _MOST = int((1 << _BITS) * 0.7)
 _TABLES = 3
 _U64 = (1 << 64) - 1
@@ -22,35 +24,33 @@ _SALTS = 16_384
 
 
 class _Table:
-    """Open addressing, behind a bit for each of many more places that says whether it is worth a look.
-
-    The multiplier is secret: a device must not be able to choose where its ids lie.
-    """
+    """Open addressing, and a bit for each mark that says whether it is worth a look."""
 
     __slots__ = ("bits", "count", "slots")
 
     def __init__(self) -> None:
         self.slots = array("Q", bytes(8 << _BITS))
-        self.bits = bytearray(1 << _FILTER_BITS - 3)
+        self.bits = bytearray(1 << _BITS)
         self.count = 0
 
-    def insert(self, marks: Iterable[int], multiplier: int) -> None:
-        """Note these; there must be room for all."""
+    def insert(self, places: Iterable[tuple[int, int]], union: bytearray) -> None:
+        """Note these marks at their places; there must be room for all. `union`: of the bits of all tables."""
         slots, bits, count = self.slots, self.bits, self.count
-        for mark in marks:
-            place = (mark * multiplier & _U64) >> _FILTER_SHIFT
-            at = place >> _FILTER_BITS - _BITS
+        for mark, place in places:
+            at = byte = place >> 3
             while (found := slots[at]) and found != mark:
                 at = (at + 1) & _LAST
             if not found:
                 slots[at] = mark
-                bits[place >> 3] |= 1 << (place & 7)
+                bit = 1 << (place & 7)
+                bits[byte] |= bit
+                union[byte] |= bit
                 count += 1
         self.count = count
 
-    def holds(self, mark: int, at: int) -> bool:
-        """Whether it is here. `at`: where it would lie if nothing were in its way."""
-        slots = self.slots
+    def holds(self, mark: int, place: int) -> bool:
+        """Whether it is here. `place`: where it would lie if nothing were in its way."""
+        slots, at = self.slots, place >> 3
         while found := slots[at]:
             if found == mark:
                 return True
@@ -59,12 +59,16 @@ class _Table:
 
 
 class Heard:
-    """Ids of committed records, and those of the commit in the making."""
+    """Ids of committed records, and those of the commit in the making.
+
+    A mark's place is its product with a secret: a device must not be able to choose where its ids lie.
+    """
 
     def __init__(self) -> None:
         self._tables = [_Table()]
+        self._union = bytearray(1 << _BITS)
         self._multiplier = secrets.randbits(64) | 1
-        self._pending: dict[int, None] = {}
+        self._pending: dict[int, int] = {}
         self._salts: dict[str, int] = {}
 
     def mark_of(self, device: str, digest: int) -> int:
@@ -82,48 +86,56 @@ class Heard:
         return salt
 
     def __contains__(self, mark: int) -> bool:
-        if mark in self._pending:
-            return True
-        place = (mark * self._multiplier & _U64) >> _FILTER_SHIFT
-        byte, bit, at = place >> 3, 1 << (place & 7), place >> _FILTER_BITS - _BITS
-        for table in self._tables:  # noqa: SIM110 - a generator would cost more than the look
-            if table.bits[byte] & bit and table.holds(mark, at):
-                return True
-        return False
+        return mark in self._pending or self._is_kept(mark, self._place_of(mark))
 
     def note(self, mark: int) -> bool:
         """Whether an id is new; then it is noted, as of the commit in the making."""
-        if mark in self:
+        if mark in self._pending:
             return False
-        self._pending[mark] = None
+        place = (mark * self._multiplier & _U64) >> _SHIFT
+        if self._union[place >> 3] & 1 << (place & 7) and self._is_kept(mark, place):
+            return False
+        self._pending[mark] = place
         return True
 
     def add(self, mark: int) -> None:
         """Note an id of the commit in the making."""
-        self._pending[mark] = None
+        self._pending[mark] = self._place_of(mark)
 
     def keep(self) -> None:
         """The commit holds."""
-        self.insert(list(self._pending))
+        self._insert(list(self._pending.items()))
         self._pending.clear()
 
     def forget(self) -> None:
         """The commit failed."""
         self._pending.clear()
 
-    def insert(self, marks: list[int]) -> None:
+    def insert(self, marks: Iterable[int]) -> None:
         """Note ids that are on disk."""
-        while marks:
+        self._insert([(mark, self._place_of(mark)) for mark in marks])
+
+    def _insert(self, places: list[tuple[int, int]]) -> None:
+        while places:
             table = self._newest()
             room = _MOST - table.count
-            table.insert(marks[:room], self._multiplier)
-            marks = marks[room:]
+            table.insert(places[:room], self._union)
+            places = places[room:]
 
     def _newest(self) -> _Table:
         """A table with room."""
         if self._tables[-1].count >= _MOST:
             self._tables = [*self._tables[1 - _TABLES :], _Table()]
+            together = [int.from_bytes(table.bits, "little") for table in self._tables]
+            self._union[:] = reduce(operator.or_, together).to_bytes(len(self._union), "little")
         return self._tables[-1]
+
+    def _place_of(self, mark: int) -> int:
+        return (mark * self._multiplier & _U64) >> _SHIFT
+
+    def _is_kept(self, mark: int, place: int) -> bool:
+        byte, bit = place >> 3, 1 << (place & 7)
+        return any(table.bits[byte] & bit and table.holds(mark, place) for table in self._tables)
 
 
 def id_mark(heard: Heard, device: str, record_id: str) -> int:

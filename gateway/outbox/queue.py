@@ -98,7 +98,9 @@ class Outbox:
             return Batch(city=lanes.city, stream=stream, lane=lane, records=given_back, connection=lanes.connection)
         while runs := lanes.runs(lane, stream, self._ledger, limit):
             connection = lanes.connection
-            found = await self._fetch(stream, runs, limit, max_bytes)
+            found = self._store.vault.state.fresh.read(stream, runs, most=limit, most_bytes=max_bytes)
+            if not found:
+                found = await self._fetch(stream, runs, limit, max_bytes)
             if connection != lanes.connection:
                 continue
             if found:
@@ -218,8 +220,8 @@ class Outbox:
         for (city, stream, outcome), batches in joined.items():
             if outcome == "refused":
                 self._quarantine(tx, batches, reason)
-            merged = [ordinal for batch in batches for ordinal in batch.ordinals()]
-            tx.settle(city, stream, outcome, runs_of(merged))
+            ordinals = [stored.id // len(STREAMS) for batch in batches for stored in batch.records]
+            tx.settle(city, stream, outcome, runs_of(ordinals))
 
     def _quarantine(self, tx: Transaction, batches: Sequence[Batch], reason: str) -> None:
         for batch in batches:

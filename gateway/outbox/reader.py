@@ -122,7 +122,7 @@ def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Stored]:
             if report is not None:
                 stored_at_s = base_s + body.stored_ms(data, start) / 1000
                 is_produced = kind & PRODUCED > 0
-                found.append(Stored(id_, report, size=size, stored_at_s=stored_at_s, is_produced=is_produced))
+                found.append(Stored.of(id_, report, size=size, stored_at_s=stored_at_s, is_produced=is_produced))
     return found
 
 
@@ -133,7 +133,7 @@ def _moved_record(leaf: Leaf, stream: int, ordinal: int) -> Iterator[Stored]:
             report = read_report(kind, data, start + _PLACE.size, stop, leaf.names) if found == ordinal else None
             if report is not None:
                 size = ENTRY_BYTES + stop - start
-                yield Stored(
+                yield Stored.of(
                     ordinal * _STREAMS + stream,
                     report,
                     size=size,

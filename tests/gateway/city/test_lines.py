@@ -12,7 +12,7 @@ TELEMETRY = STREAMS.index("telemetry")
 
 
 def batch(nodes, first=0, *, lane="live", stream=TELEMETRY):
-    records = tuple(Stored(first + at, made(node, first + at)) for at, node in enumerate(nodes))
+    records = tuple(Stored.of(first + at, made(node, first + at)) for at, node in enumerate(nodes))
     return Batch(city="city", stream=stream, lane=lane, records=records)
 
 

@@ -127,7 +127,7 @@ def test_the_shortest_form_has_the_bytes_of_the_report_and_comes_back(
 ):
     single = (node, quantity, unit, value, at_s, digest)
     names, others = body.Names(), body.Names()
-    written = body.encode_single(single, names, 7, body.flags_of_single(assurance))
+    (written,) = body.encode_singles([single], names, 7, body.flags_of_single(assurance), room=4_000)
     assert written == body.encode(report_of(single, assurance), others, 7)
     assert names.places == others.places
     assert repr(body.decode_single(written, list(names.places), 0)) == repr(single)
