@@ -97,7 +97,12 @@ def report_of(single: Single, assurance: Assurance) -> Report:
 
 def record_id_of(node: str, digest: bytes) -> str:
     """The record id of a device's record that has a time and no id of its own."""
-    return f"{node}/h/{digest.hex()}"
+    return record_id_head(node) + digest.hex()
+
+
+def record_id_head(node: str) -> str:
+    """What all such ids of a device begin with."""
+    return f"{node}/h/"
 
 
 def stream_of(kind: Kind) -> Stream:

@@ -9,16 +9,16 @@ a dictionary per record and json.dumps cost nearly twice as much. Source: RFC 84
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import cbor2
 
 from gateway.errors import GatewayError
-from gateway.reading import Assurance, Reading, Report, Single, Value, record_id_of
+from gateway.numerals import number_text
+from gateway.reading import Assurance, Reading, Report, Single, Value
+from gateway.senml_columns import columns_of, json_head, offset_of, quoted
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
@@ -28,7 +28,6 @@ _ID_BYTES = 5 + len(ID_PROPERTY)  # what MQTT adds to the value of a user proper
 _N_BYTES = 5 + len(COUNT_PROPERTY)
 _SINGLE_MORE_BYTES = _ID_BYTES + _N_BYTES + 4
 _REST_BYTES = 96  # content type, assurance, lane and the fixed parts of a message, rounded up
-_MOST_MS_S = 1e9
 _ERROR_UNSAID_S = 5.0  # a point in time is at most this far off, unless its record says otherwise
 
 
@@ -145,46 +144,24 @@ class PackWriter:
         self._record_counts.append(str(len(written)))
         return True
 
-    def add_singles(self, singles: Iterable[Single | None]) -> int:
-        """The same of records in their shortest form, of one node, up to the first that is none or is for `add`.
+    def add_singles(self, singles: Sequence[Single]) -> int:
+        """The same of records in their shortest form, of this node, up to the first that has no room or is for `add`.
 
-        What most records of a pack are, without an object or a call for each step. Returns how many were added.
+        What most records of a pack are. Returns how many were added.
         """
-        if self._content != "json":
+        is_first = self._name is None
+        if self._content != "json" or not singles or not (is_first or self._name == self.kind[0]):
             return 0
-        name, base_s, size_bytes = self._name, self._time_s, self.size_bytes
-        records, record_ids = self._records, self._record_ids
-        before = len(record_ids)
-        for single in singles:
-            if single is None:
-                break
-            node, quantity, unit, value, at_s, digest = single
-            number = repr(value)
-            if number[-2:] == ".0":
-                number = number[:-2]
-            elif number[-1] in "nf":
-                break
-            if name is None:
-                text = f'{{"bn":{_quoted(node + "_")},"bt":{_number(at_s)},{_json_head(quantity, unit)},"v":{number}}}'
-            else:
-                offset_s = _offset_s(at_s, base_s)
-                if node != name or base_s + offset_s != at_s:
-                    break
-                offset = f',"t":{_number(offset_s)}' if offset_s else ""
-                text = f'{{{_json_head(quantity, unit)},"v":{number}{offset}}}'
-            record_id = record_id_of(node, digest)
-            size = len(record_id) + len(text) + _SINGLE_MORE_BYTES
-            if name is None:
-                name, base_s = node, at_s
-            elif size_bytes + size > self._most_bytes:
-                break
-            size_bytes += size
-            records.append(text)  # type: ignore[arg-type]
-            record_ids.append(record_id)
-        self._name, self._time_s, self.size_bytes = name, base_s, size_bytes
-        count = len(record_ids) - before
-        self._record_counts += ["1"] * count
-        return count
+        room = self._most_bytes - self.size_bytes
+        found = columns_of(singles, None if is_first else self._time_s, more_bytes=_SINGLE_MORE_BYTES, room=room)
+        if found is None:
+            return 0
+        self._name, self._time_s = self.kind[0], found.base_s
+        self.size_bytes += found.size
+        self._records += found.texts  # type: ignore[operator]
+        self._record_ids += found.record_ids
+        self._record_counts += ["1"] * len(found.texts)
+        return len(found.texts)
 
     def pack(self) -> Pack:
         node, assurance = self.kind
@@ -202,7 +179,7 @@ class PackWriter:
     def _record(self, report: Report, reading: Reading) -> str | bytes:
         at_s = report.measured_at_s if reading.at_s is None else reading.at_s
         base_time = None
-        offset_s = _offset_s(at_s, self._time_s)
+        offset_s = offset_of(at_s, self._time_s)
         # Only an offset that adds up to the very same float: one record id must never show two times.
         if self._name is None or self._time_s + offset_s != at_s:
             self._time_s = base_time = at_s
@@ -211,16 +188,6 @@ class PackWriter:
         base_name = None if name == self._name else name
         self._name = name
         return self._write(base_name, base_time, reading, offset_s)
-
-
-def _offset_s(at_s: float, base_s: float) -> float:
-    """What to add to the base: in whole milliseconds if that adds up to the very same float, as it is shorter."""
-    offset_s = at_s - base_s
-    if -_MOST_MS_S < offset_s < _MOST_MS_S:
-        in_ms_s = int(offset_s * 1000 + 0.5) / 1000
-        if base_s + in_ms_s == at_s:
-            return in_ms_s
-    return offset_s
 
 
 def _about_time(report: Report) -> tuple[Reading, ...]:
@@ -244,22 +211,17 @@ def _json_record(base_name: str | None, base_time_s: float | None, reading: Read
     """One record; ASCII, so that its length is its size."""
     value = reading.value
     if type(value) is float or type(value) is int:
-        number = repr(value) if value % 1 > 0 else _number(value)
-        text = f'{_json_head(reading.quantity, reading.unit)},"v":{number}'
+        number = repr(value) if value % 1 > 0 else number_text(value)
+        text = f'{json_head(reading.quantity, reading.unit)},"v":{number}'
     else:
-        text = _json_head(reading.quantity, reading.unit) + _json_value(value)
+        text = json_head(reading.quantity, reading.unit) + _json_value(value)
     if reading.total is not None:
-        text += f',"s":{_number(reading.total)}'
+        text += f',"s":{number_text(reading.total)}'
     if base_time_s is not None:
-        text = f'"bt":{_number(base_time_s)},{text}'
+        text = f'"bt":{number_text(base_time_s)},{text}'
     if base_name is not None:
-        text = f'"bn":{_quoted(base_name + "_")},{text}'
-    return f'{{{text},"t":{_number(offset_s)}}}' if offset_s else f"{{{text}}}"
-
-
-@lru_cache(maxsize=1024)
-def _json_head(quantity: str, unit: str | None) -> str:
-    return f'"n":{_quoted(quantity)}' + ("" if unit is None else f',"u":{_quoted(unit)}')
+        text = f'"bn":{quoted(base_name + "_")},{text}'
+    return f'{{{text},"t":{number_text(offset_s)}}}' if offset_s else f"{{{text}}}"
 
 
 def _json_value(value: Value) -> str:
@@ -271,20 +233,7 @@ def _json_value(value: Value) -> str:
         return f',"vd":"{base64.urlsafe_b64encode(value).decode().rstrip("=")}"'
     text = str(value)
     text.encode()  # raises for half a surrogate pair, which no reader could take
-    return f',"vs":{_quoted(text)}'
-
-
-_quoted = json.encoder.encode_basestring_ascii
-
-
-def _number(number: float) -> str:
-    """21.0 as 21: the same number in fewer bytes. Raises ValueError for what JSON has no form for."""
-    text = repr(number)
-    if text[-2:] == ".0":
-        return text[:-2]
-    if text[-1] in "nf":  # nan, inf
-        raise ValueError(f"{text} is no number in JSON")
-    return text
+    return f',"vs":{quoted(text)}'
 
 
 # CBOR: labels of RFC 8428 section 6

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from operator import attrgetter
+from typing import cast
 
 from gateway.city.lines import Line
 from gateway.outbox import Stored
+from gateway.reading import Single
 from gateway.senml import Content, Pack, PackError, PackWriter
 
-_ASSURANCE = attrgetter("assurance")
+_ASSURANCE, _SINGLE = attrgetter("assurance"), attrgetter("single")
+_JUST_STORED = {tuple}  # the type of sources that are singles
+_AGAIN = 32  # records looked at together, once not all can be
 
 
 def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int) -> tuple[Pack, int]:
@@ -25,18 +30,26 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     if line.tries or len(set(map(_ASSURANCE, company))) > 1:
         company = list(itertools.takewhile(lambda one: _goes_with(one, first, line, tries), company))
     writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
-    count = writer.add_singles(one.single for one in company)
+    count = writer.add_singles(_singles(company))
     if not count:
         writer.add(first.report)
         count = 1
     while count < len(company):
-        added = writer.add_singles(company[at].single for at in range(count, len(company)))
+        added = writer.add_singles(_singles(company[count : count + _AGAIN]))
         count += added
         if not added:
             if not _add(writer, company[count]):
                 break
             count += 1
     return writer.pack(), count
+
+
+def _singles(company: Sequence[Stored]) -> list[Single]:
+    """The first of them in their shortest form, as far as they have one."""
+    found = [one.source for one in company]
+    if set(map(type, found)) == _JUST_STORED:
+        return cast(list[Single], found)
+    return list(itertools.takewhile(lambda single: single is not None, map(_SINGLE, company)))
 
 
 def _goes_with(stored: Stored, first: Stored, line: Line, tries: int) -> bool:

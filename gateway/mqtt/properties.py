@@ -134,24 +134,24 @@ def write_rows(*columns: tuple[str, Sequence[str]]) -> bytes:
     A pack for the city has a row per record. Raises PacketError on a wrong value.
     """
     mark = bytes((_IDENTIFIERS["user_properties"][0],))
-    written = [_column(mark.decode("latin-1"), name, values) for name, values in columns]
-    if None in written:
+    heads = [mark.decode("latin-1") + _head(name) for name, _ in columns]
+    if not all(_are_plain(values) for _, values in columns):
         rows = zip(*(values for _, values in columns), strict=True)
         names = [name for name, _ in columns]
         return _write_pairs(mark, [pair for row in rows for pair in zip(names, row, strict=True)])
-    return "".join(map("".join, zip(*cast(list[list[str]], written), strict=True))).encode("latin-1")
+    (_, values), *others = columns
+    if len(set(map(len, values))) == 1 and all(texts.count(texts[0]) == len(texts) for _, texts in others):
+        head = heads[0] + chr(len(values[0]))
+        tail = "".join([f"{begun}{chr(len(texts[0]))}{texts[0]}" for begun, (_, texts) in zip(heads[1:], others)])  # noqa: B905
+        return f"{head}{f'{tail}{head}'.join(values)}{tail}".encode("latin-1")
+    written = [[f"{head}{chr(len(one))}{one}" for one in values] for head, (_, values) in zip(heads, columns)]  # noqa: B905
+    return "".join(map("".join, zip(*written, strict=True))).encode("latin-1")
 
 
-def _column(mark: str, name: str, values: Sequence[str]) -> list[str] | None:
-    """Each as text whose characters stand for bytes; None if one is not as short and plain as nearly all are."""
-    different = set(values)
-    text = "".join(different)
-    if not text.isascii() or "\0" in text or max(map(len, different), default=0) > 255:
-        return None
-    head = mark + _head(name)
-    if len(different) == 1:
-        return [f"{head}{chr(len(text))}{text}"] * len(values)
-    return [f"{head}{chr(len(value))}{value}" for value in values]
+def _are_plain(values: Sequence[str]) -> bool:
+    """Whether each is as short and plain as nearly all are."""
+    text = "".join(values)
+    return text.isascii() and "\0" not in text and max(map(len, values), default=0) <= 255
 
 
 def _write_pairs(mark: bytes, pairs: Sequence[tuple[str, str]]) -> bytes:
