@@ -30,7 +30,7 @@ from gateway.trust import Trust, digest_of_settings, forward_to, open_trust
 
 log = logging.getLogger(__name__)
 
-_COLLECT_AFTER = (20_000, 20, 50)  # objects, and collections of the generation below
+_COLLECT_AFTER = (100_000, 20, 50)  # objects, and collections of the generation below
 
 
 async def serve(

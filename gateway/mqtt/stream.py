@@ -107,23 +107,25 @@ class PacketReader:
         topics: list[str] = []
         payloads: list[bytes] = []
         packet_ids: list[bytes] = []
-        size, most, head, topic, at = len(data), self.together, b"\0", "", began
+        size, most, at = len(data), self.together, began
         above_id = 3 if self.version == V5 else 2  # MQTT 5 has the length of its properties here, which must be 0
         while len(payloads) < most:
-            if not data.startswith(head, at):  # not the topic and length of the one before
-                found = self._head(data, at)
-                if found is None:
-                    break
-                head, topic, length = found
-            after = at + len(head)
-            end = at + length
-            packet_id = data[after : after + 2]
-            if end > size or packet_id == b"\0\0" or (above_id == 3 and data[after + 2]):
+            found = self._head(data, at)
+            if found is None:
                 break
-            topics.append(topic)
-            payloads.append(data[after + above_id : end])
-            packet_ids.append(packet_id)
-            at = end
+            head, topic, length = found
+            to_id = len(head)
+            while data.startswith(head, at) and at + length <= size and len(payloads) < most:
+                after = at + to_id
+                packet_id = data[after : after + 2]
+                if packet_id == b"\0\0" or (above_id == 3 and data[after + 2]):
+                    break
+                payloads.append(data[after + above_id : at + length])
+                packet_ids.append(packet_id)
+                at += length
+            if len(topics) == len(payloads):
+                break
+            topics += [topic] * (len(payloads) - len(topics))
         return Publishes(topics, payloads, packet_ids, at - began) if payloads else None
 
     def _head(self, data: bytes, at: int) -> tuple[bytes, str, int] | None:
