@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import compress
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.counters import Counters
@@ -106,7 +107,9 @@ class Bursts:
     ) -> list[str | None]:
         """One burst. `new`: records of its assurance that are still to be stored."""
         refused: list[str | None] = [None] * len(burst.payloads)
-        note, first_u64, assurance = tx.state.heard.note, _FIRST_U64, burst.assurance
+        first_u64, assurance = _FIRST_U64, burst.assurance
+        singles: list[Single] = []
+        marks: list[int] = []
         way: _Way | Literal[False] = False
         before: tuple[str, str, str | None, type] | None = None
         for at, (device, plain) in enumerate(zip(burst.devices, plains)):  # noqa: B905  strict would take one too many
@@ -120,15 +123,25 @@ class Bursts:
                     hashed = begun.copy()
                     hashed.update(b'%b", null, %b]]' % (value_text, time_text))
                     digest = hashed.digest()[:16]
-                    if note((salt ^ first_u64(digest)[0]) or 1):
-                        new.append((device, quantity, unit, value, time_s, digest))
-                    else:
-                        self._counters.add("senml_repeated")
+                    marks.append((salt ^ first_u64(digest)[0]) or 1)
+                    singles.append((device, quantity, unit, value, time_s, digest))
                     continue
+            self._note(tx, singles, marks, new)
             self._put(tx, new, assurance)
             refused[at] = self._devices.take(tx, burst.message(at)).reason
             before = None  # what it changed, ways may hang on
+        self._note(tx, singles, marks, new)
         return refused
+
+    def _note(self, tx: Transaction, singles: list[Single], marks: list[int], new: list[Single]) -> None:
+        """Add those that were not here before to `new`; the lists are empty afterwards."""
+        is_new = tx.state.heard.note(marks)
+        repeated = is_new.count(False)
+        if repeated:
+            self._counters.add("senml_repeated", repeated)
+        new += compress(singles, is_new) if repeated else singles
+        singles.clear()
+        marks.clear()
 
     def _way(self, tx: Transaction, key: Key) -> _Way | Literal[False]:
         way = self._ways.get(key)

@@ -24,7 +24,7 @@ from gateway.mqtt.access import Peer
 from gateway.mqtt.device import DeviceConnection
 from gateway.mqtt.encode import encode_publish
 from gateway.mqtt.packet import V311, Connect, Publish
-from gateway.outbox.batch import Batch
+from gateway.outbox.batch import Batch, Lane
 from gateway.reading import STREAMS
 from gateway.southbound.mqtt import IngestListener
 from gateway.start import open_core
@@ -34,6 +34,7 @@ DEVICES = 200
 TELEMETRY = STREAMS.index("telemetry")
 PER_COMMIT = 4_000
 ROW = "{:<52}{:>9}"
+OWED = "taken from the disk instead, after an outage"
 
 
 def main() -> None:
@@ -51,7 +52,8 @@ def main() -> None:
     print(ROW.format(f"{args.readings:,} readings, {args.burst} per buffer", "CPU us"))
     for what, figures in found.items():
         print(ROW.format(what, f"{statistics.median(figures):.2f}"))
-    print(ROW.format("sum", f"{sum(statistics.median(figures) for figures in found.values()):.2f}"))
+    on_the_way = [statistics.median(figures) for what, figures in found.items() if what != OWED]
+    print(ROW.format("sum, of all but the last", f"{sum(on_the_way):.2f}"))
 
 
 async def stages(folder: Path, readings: int, burst: int, window_s: int) -> list[tuple[str, float]]:
@@ -62,18 +64,19 @@ async def stages(folder: Path, readings: int, burst: int, window_s: int) -> list
     async with open_core(data_dir=folder, gateway_id="gw", cities=["city"], window_s=window_s) as core:
         keeping = asyncio.create_task(core.run())
         into = await from_the_wire(core, payloads, burst)
-        stored = await to_the_disk(core, payloads, burst)
-        found, read = await from_the_disk(core, readings)
-        settled = await settle(core, found)
+        stored, taken, live = await to_the_disk(core, payloads, burst)
+        owed = await from_the_disk(core, readings)
+        settled = await settle(core, live)
         keeping.cancel()
         await asyncio.wait([keeping])
-    onto = await alone([stored for batch in found for stored in batch.records], None)
+    onto = await alone([stored for batch in live for stored in batch.records], None)
     return [
         ("bytes of PUBLISHes -> intake, verdicts -> PUBACKs", into),
         ("decode, validate, record id, body, commit", stored),
-        ("read back for the platform", read),
+        ("taken for the platform, from memory", taken),
         ("lines, packs, PUBLISHes; answers judged", onto),
         ("cursor moved", settled),
+        (OWED, owed),
     ]
 
 
@@ -156,8 +159,11 @@ def buffers_of(payloads: list[tuple[str, bytes]], burst: int) -> Iterator[bytes]
         )
 
 
-async def to_the_disk(core: Core, payloads: list[tuple[str, bytes]], burst: int) -> float:
-    began_s = time.process_time()
+async def to_the_disk(core: Core, payloads: list[tuple[str, bytes]], burst: int) -> tuple[float, float, list[Batch]]:
+    """CPU seconds of storing and of taking what is new, and what was taken."""
+    core.outbox.reconnected("city")
+    stored_s = taken_s = 0.0
+    batches: list[Batch] = []
     for at in range(0, len(payloads), PER_COMMIT):
         together = payloads[at : at + PER_COMMIT]
         bursts = [
@@ -168,20 +174,29 @@ async def to_the_disk(core: Core, payloads: list[tuple[str, bytes]], burst: int)
             )
             for start in range(0, len(together), burst)
         ]
+        began_s = time.process_time()
         await core.intake.submit_bursts(bursts, within_s=0.0)
+        between_s = time.process_time()
+        batches += await taken(core, "live", len(together))
+        stored_s, taken_s = stored_s + between_s - began_s, taken_s + time.process_time() - between_s
+    return stored_s, taken_s, batches
+
+
+async def from_the_disk(core: Core, readings: int) -> float:
+    """As if the platform had not had them."""
+    core.outbox.reconnected("city")
+    began_s = time.process_time()
+    await taken(core, "backlog", readings)
     return time.process_time() - began_s
 
 
-async def from_the_disk(core: Core, readings: int) -> tuple[list[Batch], float]:
+async def taken(core: Core, lane: Lane, left: int) -> list[Batch]:
     batches = []
-    core.outbox.reconnected("city")
-    began_s = time.process_time()
-    left = readings
     while left:
-        batch = await core.outbox.take("city", lane="backlog", streams=[TELEMETRY], limit=1_000, max_bytes=524_288)
+        batch = await core.outbox.take("city", lane=lane, streams=[TELEMETRY], limit=1_000, max_bytes=524_288)
         batches.append(batch)
         left -= len(batch.records)
-    return batches, time.process_time() - began_s
+    return batches
 
 
 async def settle(core: Core, batches: list[Batch]) -> float:

@@ -10,7 +10,7 @@ import hashlib
 import operator
 import secrets
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 _BITS = 18
@@ -88,15 +88,20 @@ class Heard:
     def __contains__(self, mark: int) -> bool:
         return mark in self._pending or self._is_kept(mark, self._place_of(mark))
 
-    def note(self, mark: int) -> bool:
-        """Whether an id is new; then it is noted, as of the commit in the making."""
-        if mark in self._pending:
-            return False
-        place = (mark * self._multiplier & _U64) >> _SHIFT
-        if self._union[place >> 3] & 1 << (place & 7) and self._is_kept(mark, place):
-            return False
-        self._pending[mark] = place
-        return True
+    def note(self, marks: Sequence[int]) -> Sequence[bool]:
+        """Which of these ids are new; they are noted, as of the commit in the making."""
+        pending, union, multiplier = self._pending, self._union, self._multiplier
+        known = []
+        for at, mark in enumerate(marks):
+            place = (mark * multiplier & _U64) >> _SHIFT
+            if mark in pending or (union[place >> 3] & 1 << (place & 7) and self._is_kept(mark, place)):
+                known.append(at)
+            else:
+                pending[mark] = place
+        is_new = [True] * len(marks)
+        for at in known:
+            is_new[at] = False
+        return is_new
 
     def add(self, mark: int) -> None:
         """Note an id of the commit in the making."""
