@@ -1,6 +1,6 @@
 """Records of one number each to SenML JSON, many at a time: what is the same is written once, the rest by columns.
 
-The same text as gateway/senml.py writes of each alone. Does no I/O. Source: RFC 8428; docs/decisions/0016.
+The same text as gateway/senml.py writes of each alone. Does no I/O. Source: RFC 8428; docs/decisions/0021.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A short way for these alone: what is read here, senml_decode reads too, and to the same values. Everything else is None,
 be it SenML or not, and goes there. Messages that came together are read as one JSON text where nothing in them can
-reach across its end. Source: RFC 8428 section 4; docs/decisions/0016.
+reach across its end. Source: RFC 8428 section 4; docs/decisions/0021.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
@@ -28,7 +28,7 @@ from gateway.mqtt.packet import (
     Unsubscribe,
     Will,
 )
-from gateway.mqtt.properties import read_properties, write_properties
+from gateway.mqtt.properties import Properties, read_properties, write_properties, write_rows
 from gateway.mqtt.stream import PacketReader
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -216,3 +216,18 @@ def test_any_body_behind_a_right_length_only_raises_protocol_errors(version, hea
     reader = PacketReader(version=version, max_packet_size=2_000)
     with contextlib.suppress(ProtocolError):
         list(reader.feed(bytes((header, len(body))) + body))
+
+
+VALUES = st.text(alphabet="ab/1", min_size=0, max_size=4) | st.text(max_size=3).filter(lambda text: "\0" not in text)
+
+
+@given(st.lists(st.tuples(VALUES, st.sampled_from(["1", "2", "10"])), min_size=1, max_size=5))
+@example([("meter/h/ab", "1"), ("meter/h/cd", "1")])
+@example([("meter/h/ab", "1"), ("meter/h/cd", "2")])
+@example([("é", "1"), ("è", "1")])
+@example([("x" * 300, "1")])
+def test_rows_are_the_user_properties_that_they_stand_for(rows):
+    rows = [(one, n) for one, n in rows if one.isprintable()] or [("a", "1")]
+    pairs = [pair for one, n in rows for pair in (("record-id", one), ("record-n", n))]
+    written = write_rows(("record-id", [one for one, _ in rows]), ("record-n", [n for _, n in rows]))
+    assert write_properties(Properties(written=written)) == write_properties(Properties(user_properties=pairs))
