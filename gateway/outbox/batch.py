@@ -10,11 +10,11 @@ from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from gateway.outbox import body
-from gateway.outbox.page import ENTRY_BYTES, PRODUCED, base_s_of, kind_of
+from gateway.outbox.frame import SINGLE_BYTES
+from gateway.outbox.page import PRODUCED, base_s_of, kind_of
 from gateway.reading import STREAMS, Assurance, Report, Single, report_of
 
 Lane = Literal["live", "backlog"]
-SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES
 _FRESH_BYTES = 400  # of a record that was just stored, with what it says
 _PLACE_BYTES = 160  # of a record on a page, beside its bytes there
 _REPORT_BYTES, _REPORT_BYTES_PER_BYTE = 1_000, 4  # of a report with one reading, and about what more there is

@@ -29,7 +29,7 @@ from gateway.outbox.page import (
 )
 from gateway.reading import Assurance, Report, Single, to_bytes
 
-_SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES
+SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES  # of a record in its shortest form
 _CHUNK_BYTES = ROOM - ENTRY_BYTES
 _MOST_SLOT = 255
 _MOST_NAMES = 2048  # bytes of names one record may bring along
@@ -109,13 +109,13 @@ class Frame:
                 more_bytes=ENTRY_BYTES,
             )
             page.entries += zip(repeat(kind), range(slot, _MOST_SLOT), fitting)
-            page.used += len(fitting) * _SINGLE_BYTES
+            page.used += len(fitting) * SINGLE_BYTES
             page.counts[stream] = slot + len(fitting)
             self.next[stream] += len(fitting)
             at += len(fitting)
             if at < len(singles):
                 self._close()
-        return at * _SINGLE_BYTES
+        return at * SINGLE_BYTES
 
     def put_moved(self, report: Report, stream: int, ordinal: int, *, is_produced: bool, stored_at_s: float) -> None:
         """Add a copy of a record that has its ordinal already."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import NamedTuple
 
-from gateway.outbox.batch import SINGLE_BYTES, Stored, just_stored
+from gateway.outbox.batch import Stored, just_stored
+from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.ranges import Run
 from gateway.reading import STREAMS, Assurance, Single
 

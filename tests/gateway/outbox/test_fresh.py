@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.intake import Burst
-from gateway.outbox.batch import SINGLE_BYTES
+from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.fresh import Fresh
 from gateway.reading import STREAMS
 from gateway.store import StoreError
