@@ -174,6 +174,11 @@ class Log:
             self.files.close(segment.fd)
         self.spares.give_back(segment.path, segment.number)
 
+    def is_witness(self, segment: Segment) -> bool:
+        """Whether this one alone says where the one before it ends, behind which a commit may lie that failed."""
+        at = self.segments.index(segment)
+        return at > 0 and not self.segments[at - 1].is_sealed and segment.previous == self.segments[at - 1].number
+
     # Reading
 
     def since(self, position: Position) -> Iterator[tuple[Segment, int, Leaf]]:

@@ -1,8 +1,9 @@
 """Gives segments back that hold nothing anybody waits for, and moves the last few records out of others.
 
-A segment goes whole. One alarm that waits for a platform would keep 8 MiB, so when dead records take much room, what is
-left in segments that hold little is copied to the end of the log, each record with its ordinal and the time of its
-storing. Any segment may go, not the oldest alone: one full of what was moved would keep all after it.
+A segment goes whole, unless it alone says where the one before it ends. One alarm that waits for a platform would keep
+8 MiB, so when dead records take much room, what is left in segments that hold little is copied to the end of the log,
+each record with its ordinal and the time of its storing. Any segment may go, not the oldest alone: one full of what was
+moved would keep all after it.
 Called after a checkpoint, which covers what the entries of the released segments did.
 """
 
@@ -33,7 +34,8 @@ def reclaim(log_: Log, state: State, reader: Reader, *, history: int, is_tight: 
     for stream, places in enumerate(state.moved.places):
         state.moved.drop(stream, [ordinal for ordinal in places if ordinal in state.ledger.gone[stream]])
     for segment in log_.segments[: -1 - history]:
-        if not any(_waiting_runs(segment, stream, state) for stream in range(len(STREAMS))):
+        is_empty = not any(_waiting_runs(segment, stream, state) for stream in range(len(STREAMS)))
+        if is_empty and not log_.is_witness(segment):
             log_.release(segment)
     for _ in range(_MOST_MOVED):
         found = _worth_it(log_, state, history, is_tight)
@@ -63,6 +65,8 @@ def _worth_it(log_: Log, state: State, history: int, is_tight: bool) -> Segment 
         return None
     averages = [size / max(1, state.ledger.records(stream)) for stream, size in enumerate(sizes)]
     for segment in log_.segments[: -1 - history]:
+        if log_.is_witness(segment):
+            continue
         left = sum(
             (end - first) * averages[stream]
             for stream in range(len(STREAMS))

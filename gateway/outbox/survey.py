@@ -6,7 +6,7 @@ Segments with an index at their end are believed; what has none is read page by 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.outbox import page as pages
@@ -65,17 +65,24 @@ def settle_ends(files: Files, segments: list[Segment]) -> None:
                 segment.firsts = before.ends[:]
                 segment.ends = segment.ends if segment.is_sealed else before.ends[:]
         if not segment.is_sealed:
-            most = after.previous_end if after and after.previous == segment.number else segment.pages - 1
-            _scan(files, segment, most, is_last=after is None)
+            is_told = after is not None and after.previous == segment.number
+            most = after.previous_end if after and is_told else segment.pages - 1
+            # An older version could give back the one that says where this ends: then it ends before what is elsewhere.
+            below = after.firsts if after and not is_told and after.previous_end >= 0 else None
+            _scan(files, segment, most, is_last=after is None, below=below)
 
 
-def _scan(files: Files, segment: Segment, most: int, *, is_last: bool) -> None:
-    """Index the data pages up to `most`, and drop the last commit if it is not whole."""
+def _scan(files: Files, segment: Segment, most: int, *, is_last: bool, below: Sequence[int] | None = None) -> None:
+    """Index the data pages up to `most`, or up to one that holds what is not `below`, and drop the last commit if it is
+    not whole."""
     headers: dict[int, Header] = {}
     newest, last = 0, FIRST - 1
     for number, raw in _raw_pages(files, segment, most):
         if pages.is_whole(raw, segment.seed):
             header = pages.header_of(raw)
+            if below is not None and not _is_below(header, below):
+                most = number
+                break
             if header.commit >= newest:  # else it was left by a commit that was dropped
                 headers[number] = header
                 newest, last = header.commit, number
@@ -97,6 +104,11 @@ def _scan(files: Files, segment: Segment, most: int, *, is_last: bool) -> None:
             segment.note_page(number, known)
         else:
             segment.note_unreadable(number)
+
+
+def _is_below(header: Header, ends: Sequence[int]) -> bool:
+    held = zip(header.firsts, header.counts, ends, strict=True)
+    return all(first + count <= end for first, count, end in held if count)
 
 
 def _raw_pages(files: Files, segment: Segment, end: int) -> Iterator[tuple[int, bytes]]:
