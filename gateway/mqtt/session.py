@@ -173,7 +173,7 @@ class Session(Connection):
         return answer
 
     async def stop(self) -> None:
-        """Send DISCONNECT if the connection stands, and return when no task of this session runs any more."""
+        """Send DISCONNECT if the connection stands, and return when no task of ours runs any more."""
         self.settle()  # what is done is acknowledged before we go
         last_words = encode(Disconnect(), V5) if self.connack.done() else b""
         self._fail(SessionError("closed", "we closed the connection"), last_words=last_words)
