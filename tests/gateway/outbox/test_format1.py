@@ -1,12 +1,10 @@
 """`lamppost outbox export --format 1`: the first version itself opens what comes out, with every record and number."""
 
-import io
 import json
 import shutil
 import sqlite3
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -70,8 +68,8 @@ def first_version(tmp_path):
     )
     if made_.returncode:
         pytest.skip(f"the history has no commit {FIRST_VERSION}: {made_.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(made_.stdout)) as archive:
-        archive.extractall(tmp_path / "old", filter="data")
+    (tmp_path / "old").mkdir()
+    subprocess.run(["tar", "-x", "-C", tmp_path / "old"], input=made_.stdout, check=True)
     (tmp_path / "old" / "run.py").write_text(OLD_GATEWAY)
     return tmp_path / "old"
 
