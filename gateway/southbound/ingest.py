@@ -7,7 +7,8 @@ disk. Who a device is, is the topic level; whether it may be used, the peer's.
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, cast
 
 from gateway.intake import Burst, Intake, Message, Verdict
@@ -89,18 +90,21 @@ class Ingest:
         else:
             if self._rhythm.is_waiting(device):
                 self._is_awaited = True
-            self._add(_Single(self._said(packet, peer, device), [device], done))
+            self._add(_Single(self._said(packet, peer, device), (device,), done))
         return done
 
     def take_burst(self, burst: Publishes, peer: Peer) -> "asyncio.Future[list[int | None]]":
         """The same of messages that came together: the code of each."""
         devices = self._devices_of(burst.topics)
-        if devices is None or not peer.is_private or not all(map(peer.may_speak_for, set(devices))):
+        if devices is None or not peer.is_private:
+            return asyncio.ensure_future(self._take_each(burst, peer))
+        speakers = Counter(devices) if devices.count(devices[0]) < len(devices) else {devices[0]: len(devices)}
+        if not all(map(peer.may_speak_for, speakers)):
             return asyncio.ensure_future(self._take_each(burst, peer))
         done: asyncio.Future[list[int | None]] = asyncio.get_running_loop().create_future()
-        if self._rhythm.is_any_waiting(devices):
+        if self._rhythm.is_any_waiting(speakers):
             self._is_awaited = True
-        self._add(_Many(self._burst(devices, burst.payloads, peer), devices, done))
+        self._add(_Many(self._burst(devices, burst.payloads, peer), speakers, done))
         return done
 
     async def _take_each(self, burst: Publishes, peer: Peer) -> list[int | None]:
@@ -158,7 +162,7 @@ class Ingest:
                 raise
             return
         for at, part in enumerate(together):
-            for device in set(part.devices):
+            for device in part.speakers:
                 self._rhythm.answered(device)
             if not part.done.done():
                 part.answer(None if refused is None else refused[at])
@@ -205,7 +209,7 @@ class _Single(NamedTuple):
     """One message on its way into a commit."""
 
     said: Burst | Message
-    devices: Sequence[str]
+    speakers: Iterable[str]
     done: "asyncio.Future[int | None]"
 
     def answer(self, refused: Sequence[str | None] | None) -> None:
@@ -217,13 +221,13 @@ class _Many(NamedTuple):
     """Messages of one connection that came together, on their way into a commit."""
 
     said: Burst
-    devices: Sequence[str]
+    speakers: Iterable[str]
     done: "asyncio.Future[list[int | None]]"
 
     def answer(self, refused: Sequence[str | None] | None) -> None:
         """Why each is refused; None: none is stored."""
         if refused is None:
-            self.done.set_result([None] * len(self.devices))
+            self.done.set_result([None] * len(self.said.payloads))
         else:
             self.done.set_result([_code_for(one) for one in refused] if any(refused) else [0] * len(refused))
 

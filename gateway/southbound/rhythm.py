@@ -8,8 +8,7 @@ messages come right after our answers, again and again.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 _PROMPT_S = 0.1  # after an answer; by chance, a device that speaks once a second does that one time in ten
 _IN_A_ROW = 2
@@ -33,20 +32,15 @@ class Rhythm:
         self._answered[device] = (float("-inf"), prompt)
         return prompt >= _IN_A_ROW
 
-    def is_any_waiting(self, devices: Sequence[str]) -> bool:
-        """The same of messages that came together, where no device has more than one that waits for nothing."""
-        first = devices[0]
-        if len(devices) == 1:
-            return self.is_waiting(first)
-        if devices.count(first) == len(devices):  # over its own connection
-            self._is_talking(first)
-            return False
-        counts = Counter(devices)
+    def is_any_waiting(self, counts: Mapping[str, int]) -> bool:
+        """The same of messages that came together, so many of each device: who has several waits for nothing."""
+        is_any = False
         for device, count in counts.items():
             if count > 1:
                 self._is_talking(device)
-        waiting = [self.is_waiting(device) for device, count in counts.items() if count == 1]
-        return any(waiting)
+            elif self.is_waiting(device):
+                is_any = True
+        return is_any
 
     def _is_talking(self, device: str) -> None:
         """It says more than one thing at a time."""
