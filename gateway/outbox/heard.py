@@ -9,18 +9,24 @@ from __future__ import annotations
 import hashlib
 import operator
 import secrets
+import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
 _BITS = 18
 _LAST = (1 << _BITS) - 1
-_PLACE_BITS = _BITS + 3  # a bit of the filter; the byte that it lies in has the number of a place in the table
+_PLACE_BITS = _BITS + 4  # a bit of the filter, which has 16 for each slot of the table
 _SHIFT = 64 - _PLACE_BITS
-_MOST = int((1 << _BITS) * 0.7)
-_TABLES = 3
+_MOST = 1 << _BITS - 1  # fuller, the search for a slot that is free would take long
+_TABLES = 4
+_AT_ONCE = 4_096  # marks: fewer than a table has room for beyond its most
 _U64 = (1 << 64) - 1
 _SALTS = 16_384
+
+
+def _no_bits() -> array[int]:
+    return array("H", bytes(2 << _BITS))
 
 
 class _Table:
@@ -30,32 +36,23 @@ class _Table:
 
     def __init__(self) -> None:
         self.slots = array("Q", bytes(8 << _BITS))
-        self.bits = bytearray(1 << _BITS)
+        self.bits = _no_bits()
         self.count = 0
 
-    def insert(self, places: Iterable[tuple[int, int]], union: bytearray) -> None:
-        """Note these marks at their places; there must be room for all. `union`: of the bits of all tables."""
-        slots, bits, count = self.slots, self.bits, self.count
-        for mark, place in places:
-            at = byte = place >> 3
-            while (found := slots[at]) and found != mark:
-                at = (at + 1) & _LAST
-            if not found:
-                slots[at] = mark
-                bit = 1 << (place & 7)
-                bits[byte] |= bit
-                union[byte] |= bit
-                count += 1
-        self.count = count
-
-    def holds(self, mark: int, place: int) -> bool:
-        """Whether it is here. `place`: where it would lie if nothing were in its way."""
-        slots, at = self.slots, place >> 3
-        while found := slots[at]:
+    def holds(self, mark: int, slot: int) -> bool:
+        """Whether it is here. `slot`: where it would lie if nothing were in its way."""
+        slots = self.slots
+        while found := slots[slot]:
             if found == mark:
                 return True
-            at = (at + 1) & _LAST
+            slot = (slot + 1) & _LAST
         return False
+
+    def take_out(self, slots: Sequence[int]) -> None:
+        """The marks that were put there last, in this order. Their bits stay: then it is worth a look for nothing."""
+        for at in reversed(slots):
+            self.slots[at] = 0
+        self.count -= len(slots)
 
 
 class Heard:
@@ -66,9 +63,9 @@ class Heard:
 
     def __init__(self) -> None:
         self._tables = [_Table()]
-        self._union = bytearray(1 << _BITS)
+        self._union = _no_bits()
         self._multiplier = secrets.randbits(64) | 1
-        self._pending: dict[int, int] = {}
+        self._pending: list[tuple[_Table, list[int]]] = []  # slots taken by the commit in the making
         self._salts: dict[str, int] = {}
 
     def mark_of(self, device: str, digest: int) -> int:
@@ -86,18 +83,31 @@ class Heard:
         return salt
 
     def __contains__(self, mark: int) -> bool:
-        return mark in self._pending or self._is_kept(mark, self._place_of(mark))
+        return self._is_kept(mark, self._place_of(mark))
 
     def note(self, marks: Sequence[int]) -> Sequence[bool]:
         """Which of these ids are new; they are noted, as of the commit in the making."""
-        pending, union, multiplier = self._pending, self._union, self._multiplier
-        known = []
-        for at, mark in enumerate(marks):
+        if len(marks) > _AT_ONCE:
+            return [*self.note(marks[:_AT_ONCE]), *self.note(marks[_AT_ONCE:])]
+        table = self._newest()
+        slots, bits, union, multiplier = table.slots, table.bits, self._union, self._multiplier
+        taken: list[int] = []
+        known: list[int] = []
+        self._pending.append((table, taken))  # before the first: whatever happens, none stays that is not on disk
+        for mark in marks:
             place = (mark * multiplier & _U64) >> _SHIFT
-            if mark in pending or (union[place >> 3] & 1 << (place & 7) and self._is_kept(mark, place)):
-                known.append(at)
-            else:
-                pending[mark] = place
+            slot, bit = place >> 4, 1 << (place & 15)
+            seen = union[slot]
+            if seen & bit and self._is_kept(mark, place):
+                known.append(len(taken) + len(known))
+                continue
+            union[slot] = seen | bit
+            bits[slot] |= bit
+            while slots[slot]:
+                slot = (slot + 1) & _LAST
+            taken.append(slot)
+            slots[slot] = mark
+        table.count += len(taken)
         is_new = [True] * len(marks)
         for at in known:
             is_new[at] = False
@@ -105,42 +115,40 @@ class Heard:
 
     def add(self, mark: int) -> None:
         """Note an id of the commit in the making."""
-        self._pending[mark] = self._place_of(mark)
+        self.note((mark,))
 
     def keep(self) -> None:
         """The commit holds."""
-        self._insert(list(self._pending.items()))
         self._pending.clear()
 
     def forget(self) -> None:
         """The commit failed."""
+        for table, taken in reversed(self._pending):
+            table.take_out(taken)
         self._pending.clear()
 
     def insert(self, marks: Iterable[int]) -> None:
         """Note ids that are on disk."""
-        self._insert([(mark, self._place_of(mark)) for mark in marks])
-
-    def _insert(self, places: list[tuple[int, int]]) -> None:
-        while places:
-            table = self._newest()
-            room = _MOST - table.count
-            table.insert(places[:room], self._union)
-            places = places[room:]
+        self.note(list(marks))
+        self.keep()
 
     def _newest(self) -> _Table:
         """A table with room."""
         if self._tables[-1].count >= _MOST:
             self._tables = [*self._tables[1 - _TABLES :], _Table()]
-            together = [int.from_bytes(table.bits, "little") for table in self._tables]
-            self._union[:] = reduce(operator.or_, together).to_bytes(len(self._union), "little")
+            together = [int.from_bytes(table.bits.tobytes(), "little") for table in self._tables]
+            self._union = array("H", reduce(operator.or_, together).to_bytes(2 << _BITS, "little"))
         return self._tables[-1]
 
     def _place_of(self, mark: int) -> int:
         return (mark * self._multiplier & _U64) >> _SHIFT
 
     def _is_kept(self, mark: int, place: int) -> bool:
-        byte, bit = place >> 3, 1 << (place & 7)
-        return any(table.bits[byte] & bit and table.holds(mark, place) for table in self._tables)
+        slot, bit = place >> 4, 1 << (place & 15)
+        for table in self._tables:  # noqa: SIM110  not `any`: this is looked at for many new ids, too
+            if table.bits[slot] & bit and table.holds(mark, slot):
+                return True
+        return False
 
 
 def id_mark(heard: Heard, device: str, record_id: str) -> int:
@@ -154,6 +162,14 @@ def id_mark(heard: Heard, device: str, record_id: str) -> int:
 def content_mark(mark: int, digest: bytes) -> int:
     """What stands for an id together with what it said."""
     return _hashed(mark.to_bytes(8, "little") + digest) or 1
+
+
+def first_words(digests: Sequence[bytes]) -> Sequence[int]:
+    """The first 64 bits of each of these hashes of 16 bytes, as `mark_of` takes them; several may be in one piece."""
+    words = array("Q", b"".join(digests))
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words[::2]
 
 
 def _hashed(data: bytes) -> int:

@@ -159,7 +159,7 @@ def test_remembered_ids_are_bounded_and_the_newest_stay():
     ]
     assert not known[0]
     assert all(known[-360:])
-    assert len(heard._tables) == 3
+    assert len(heard._tables) == 4
 
 
 async def test_the_assurance_of_the_bearer_is_kept(tmp_path):
