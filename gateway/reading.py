@@ -81,6 +81,7 @@ class Report:
 # A report of one number at a good time whose id is a hash: node, quantity, unit, value, UTC seconds, 16 bytes of hash.
 # A tuple, because most records are so and an object of its own for each costs as much as writing it down.
 Single = tuple[str, str, str | None, float | int, float, bytes]
+DIGEST_BYTES = 16
 
 
 def report_of(single: Single, assurance: Assurance) -> Report:

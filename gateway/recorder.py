@@ -23,7 +23,8 @@ from gateway.edge.privacy import Privacy
 from gateway.numbering import Numbering
 from gateway.outbox import Outbox
 from gateway.outbox.entries import Transaction
-from gateway.reading import Assurance, Reading, Report, Single, exact_time_s, report_of
+from gateway.reading import Assurance, Reading, Report, exact_time_s, report_of
+from gateway.row import Row
 from gateway.trust import Trust
 
 _SENSOR_TIME_ERROR_S = 0.125  # of a reading of our own sensors
@@ -77,14 +78,14 @@ class Recorder:
         self._put_all(tx, outcome.produced)
         return outcome.forward is not None
 
-    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance) -> None:
+    def put_rows(self, tx: Transaction, rows: Sequence[Row], assurance: Assurance) -> None:
         """The same for readings of devices whose ids are noted already. `leaves` holds for each."""
-        if self.edge.takes_singles and not self._trust.has_policy:
+        if self.edge.takes_rows and not self._trust.has_policy:
             now_s = tx.stamp(self._clock.now_s())
-            self.edge.add_singles(tx, singles, now_s=now_s)
-            self.outbox.put_singles(tx, singles, assurance, now_s=now_s)
+            self.edge.add_rows(tx, rows, now_s=now_s)
+            self.outbox.put_rows(tx, rows, assurance, now_s=now_s)
             return
-        for single in singles:
+        for single in (single for row in rows for single in row.singles()):
             if not self.put_accepted(tx, report_of(single, assurance)):  # no record says to the next start that it was
                 tx.hear(tx.state.heard.mark_of(single[0], int.from_bytes(single[-1][:8], "little")))
 

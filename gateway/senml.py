@@ -17,8 +17,9 @@ import cbor2
 
 from gateway.errors import GatewayError
 from gateway.numerals import number_text
-from gateway.reading import Assurance, Reading, Report, Single, Value
-from gateway.senml_columns import columns_of, json_head, offset_of, quoted
+from gateway.reading import Assurance, Reading, Report, Value
+from gateway.row import Columns
+from gateway.senml_columns import json_head, offset_of, quoted, write_columns
 
 JSON_TYPE = "application/senml+json"
 CBOR_TYPE = "application/senml+cbor"
@@ -144,16 +145,17 @@ class PackWriter:
         self._record_counts.append(str(len(written)))
         return True
 
-    def add_singles(self, singles: Sequence[Single]) -> int:
+    def add_columns(self, columns: Columns) -> int:
         """The same of records in their shortest form, of this node, up to the first that has no room or is for `add`.
 
         What most records of a pack are. Returns how many were added.
         """
         is_first = self._name is None
-        if self._content != "json" or not singles or not (is_first or self._name == self.kind[0]):
+        if self._content != "json" or not columns.values or not (is_first or self._name == self.kind[0]):
             return 0
         room = self._most_bytes - self.size_bytes
-        found = columns_of(singles, None if is_first else self._time_s, more_bytes=_SINGLE_MORE_BYTES, room=room)
+        base_s = None if is_first else self._time_s
+        found = write_columns(self.kind[0], columns, base_s, more_bytes=_SINGLE_MORE_BYTES, room=room)
         if found is None:
             return 0
         self._name, self._time_s = self.kind[0], found.base_s

@@ -12,13 +12,14 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from gateway.numerals import number_text, shortest
-from gateway.reading import Single, record_id_head
+from gateway.reading import DIGEST_BYTES, record_id_head
+from gateway.row import Columns
 
 _MOST_MS_S = 1e9
 quoted = json.encoder.encode_basestring_ascii
 
 
-class Columns(NamedTuple):
+class Written(NamedTuple):
     """Records as text, their ids, the base time that their times count from, and what they take in a message."""
 
     texts: list[str]
@@ -27,29 +28,34 @@ class Columns(NamedTuple):
     size: int
 
 
-def columns_of(singles: Sequence[Single], base_s: float | None, *, more_bytes: int, room: int) -> Columns | None:
-    """The first of these that can be written, all of one node; None if the very first cannot.
+def write_columns(node: str, columns: Columns, base_s: float | None, *, more_bytes: int, room: int) -> Written | None:
+    """The first of these records of a node that can be written; None if the very first cannot.
 
     base_s      what their times count from; None: the first begins the pack, says name and time, and fits anyway
     more_bytes  what each takes in the message beside its text and its id
     room        bytes for all of them
     """
-    nodes, quantities, units, values, times, digests = zip(*singles, strict=True)
-    base = times[0] if base_s is None else base_s
+    quantities, units, values, times, digests = columns
+    base = _base_of(times) if base_s is None else base_s
     try:
         offsets = _offsets(times, base)
         texts = _texts(quantities, units, shortest(values), shortest(offsets))
     except (ValueError, OverflowError):
         return None
     if base_s is None:
-        texts[0] = f'{{"bn":{quoted(nodes[0] + "_")},"bt":{number_text(base)},{texts[0][1:]}'
-    head = record_id_head(nodes[0])
-    more_bytes += len(head) + 2 * len(digests[0])
+        texts[0] = f'{{"bn":{quoted(node + "_")},"bt":{number_text(base)},{texts[0][1:]}'
+    head = record_id_head(node)
+    more_bytes += len(head) + 2 * DIGEST_BYTES
     count = _fitting(texts, more_bytes, room, least=base_s is None)
     texts = texts[:count]
-    ids = b"".join(digests[:count]).hex(" ", len(digests[0])).split(" ") if count else []
+    ids = b"".join(digests)[: count * DIGEST_BYTES].hex(" ", DIGEST_BYTES).split(" ") if count else []
     size = sum(map(len, texts)) + count * more_bytes
-    return Columns(texts, [head + one for one in ids], base, size) if count else None
+    return Written(texts, [head + one for one in ids], base, size) if count else None
+
+
+def _base_of(times: Sequence[float]) -> float:
+    """Of several the whole second of the first: to that any milliseconds add up, to others in three cases of four."""
+    return times[0] if len(times) == 1 else float(int(times[0]))
 
 
 def offset_of(at_s: float, base_s: float) -> float:
@@ -72,7 +78,7 @@ def _offsets(times: Sequence[float], base_s: float) -> list[float]:
     """`offset_of` each, up to the first that does not add up: one record id must never show two times."""
     if max(times) - base_s < _MOST_MS_S and base_s - min(times) < _MOST_MS_S:
         in_ms_s = [int((at_s - base_s) * 1000 + 0.5) / 1000 for at_s in times]
-        if [base_s + offset for offset in in_ms_s] == list(times):
+        if [base_s + offset for offset in in_ms_s] == times:
             return in_ms_s
     offsets = [offset_of(at_s, base_s) for at_s in times]
     wrong = (at for at, (offset, at_s) in enumerate(zip(offsets, times, strict=True)) if base_s + offset != at_s)

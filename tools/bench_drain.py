@@ -32,7 +32,7 @@ from gateway.mqtt.encode import encode, encode_puback, encode_publish
 from gateway.mqtt.packet import V5, Connack, Connect, Pingreq, Pingresp, Publish
 from gateway.mqtt.properties import Properties, write_rows
 from gateway.mqtt.stream import PacketReader
-from gateway.outbox import Batch, Lane, Stored
+from gateway.outbox import Batch, Lane, Stored, count_of
 from gateway.reading import STREAMS, Reading, Report
 from gateway.senml import COUNT_PROPERTY, ID_PROPERTY, Content, Pack
 from gateway.start import open_core
@@ -233,23 +233,24 @@ class MemoryOutbox:
     def __init__(self, records: Sequence[Stored]) -> None:
         self._records = records
         self._at = 0
-        self._left = len(records)
+        self._left = count_of(records)
         self.is_empty = asyncio.Event()
 
-    async def take(
-        self, city: str, *, lane: Lane, streams: Sequence[int], limit: int, max_bytes: int | None = None
-    ) -> Batch:
+    async def take(self, city: str, *, lane: Lane, streams: Sequence[int], limit: int, **_options: object) -> Batch:
         if lane == "live" or TELEMETRY not in streams or self._at >= len(self._records):
             await asyncio.Event().wait()
-        records = tuple(self._records[self._at : self._at + limit])
-        self._at += len(records)
-        return Batch(city=city, stream=TELEMETRY, lane=lane, records=records)
+        taken: list[Stored] = []
+        while limit > 0 and self._at < len(self._records):
+            taken.append(self._records[self._at])
+            limit -= taken[-1].span
+            self._at += 1
+        return Batch(city=city, stream=TELEMETRY, lane=lane, records=tuple(taken))
 
     def reconnected(self, city: str) -> None:
         """Nothing was on its way."""
 
     async def settle(self, outcomes: Sequence[tuple[Batch, str]], *, reason: str = "") -> None:
-        self._left -= sum(len(batch.records) for batch, _ in outcomes)
+        self._left -= sum(count_of(batch.records) for batch, _ in outcomes)
         if not self._left:
             self.is_empty.set()
 

@@ -24,7 +24,7 @@ from gateway.mqtt.access import Peer
 from gateway.mqtt.device import DeviceConnection
 from gateway.mqtt.encode import encode_publish
 from gateway.mqtt.packet import V311, Connect, Publish
-from gateway.outbox.batch import Batch, Lane
+from gateway.outbox.batch import Batch, Lane, count_of
 from gateway.reading import STREAMS
 from gateway.southbound.mqtt import IngestListener
 from gateway.start import open_core
@@ -193,9 +193,11 @@ async def from_the_disk(core: Core, readings: int) -> float:
 async def taken(core: Core, lane: Lane, left: int) -> list[Batch]:
     batches = []
     while left:
-        batch = await core.outbox.take("city", lane=lane, streams=[TELEMETRY], limit=1_000, max_bytes=524_288)
+        batch = await core.outbox.take(
+            "city", lane=lane, streams=[TELEMETRY], limit=1_000, max_bytes=524_288, in_rows=True
+        )
         batches.append(batch)
-        left -= len(batch.records)
+        left -= count_of(batch.records)
     return batches
 
 

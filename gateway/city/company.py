@@ -33,6 +33,6 @@ class Company:
     def wait_s(self, line: Line, now_s: float, *, is_queue: bool) -> float:
         """How long the line waits from now on. `is_queue`: messages wait for their answers."""
         is_at_once = line.group == LIVE and not is_queue and not self._is_busy
-        if line.group in (LIVE_ALARMS, OWED_ALARMS) or is_at_once or len(line.waiting) >= self._pack_records:
+        if line.group in (LIVE_ALARMS, OWED_ALARMS) or is_at_once or line.count >= self._pack_records:
             return 0.0
         return line.since_s + self._pack_wait_s - now_s

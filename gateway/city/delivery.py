@@ -25,7 +25,7 @@ from gateway.city.settling import Settling
 from gateway.city.verdicts import Tally, Verdicts
 from gateway.errors import CityError, GatewayError
 from gateway.mqtt.errors import SessionError
-from gateway.outbox import Lane, Outbox, Stored
+from gateway.outbox import Lane, Outbox, Stored, count_of
 from gateway.senml import PackError, UndatedError
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,7 @@ class Delivery:
                         streams=[stream for group in room for stream in GROUPS[group][1]],
                         limit=min(_READ_RECORDS, *room.values()),
                         max_bytes=_READ_BYTES,
+                        in_rows=True,
                     )
             except TimeoutError:
                 continue
@@ -252,7 +253,7 @@ class Delivery:
     def _pace_wait_s(self, line: Line, now_s: float) -> float:
         if self._oversize_bytes:
             return self._pace.wait_whole_s(now_s, self._oversize_bytes)
-        records = min(len(line.waiting), self._size.records)
+        records = min(line.count, self._size.records)
         return self._pace.wait_s(now_s, records, self._size.bytes // 2)
 
     # One pack
@@ -315,7 +316,7 @@ class Delivery:
             error = None if answer.cancelled() else answer.exception()
             if isinstance(error, GatewayError):
                 self._tally.trouble = error.state if isinstance(error, SessionError) else "lost"
-                log.debug("city %s: %d records stay in the outbox: %s", self._city_name, len(records), error)
+                log.debug("city %s: %d records stay in the outbox: %s", self._city_name, count_of(records), error)
             elif error is not None:
                 raise error
             elif not answer.cancelled():

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from gateway.outbox import Batch, Lane, Stored
+from gateway.outbox import Batch, Lane, Stored, count_of
 from gateway.reading import STREAMS
 
 _ALARM = STREAMS.index("alarm")
@@ -31,6 +31,7 @@ _KEPT_OF_BLOCKED = 64  # records of a line that the platform refuses; what comes
 class Line:
     """Records of one node, class and lane, oldest first.
 
+    count        records in `waiting`, where several may be one item
     since_s      when the first of them came into an empty line; 0 if a pack has gone since
     tries        how often each record was refused for its payload
     piece        most records in one pack while some are suspect
@@ -39,6 +40,7 @@ class Line:
     """
 
     __slots__ = (
+        "count",
         "group",
         "has_skipped",
         "is_blocked",
@@ -64,6 +66,7 @@ class Line:
         self.lane: Lane = GROUPS[group][0]
         self.rank = RANKS.index((group, stream))
         self.waiting: deque[Stored] = deque()
+        self.count = 0
         self.since_s = 0.0
         self.is_in_flight = self.is_queued = self.is_blocked = self.has_skipped = False
         self.tries: dict[int, int] = {}
@@ -71,6 +74,29 @@ class Line:
         self.retries = 0
         self.stuck_since_s = 0.0
         self.trouble = ""
+
+    def add(self, stored: Stored) -> None:
+        """Last of all."""
+        self.waiting.append(stored)
+        self.count += stored.span
+
+    def take(self, count: int) -> tuple[Stored, ...]:
+        """The first records, which are no longer here."""
+        taken = []
+        self.count -= count
+        while count > 0:
+            one = self.waiting.popleft()
+            if one.span > count:
+                self.waiting.appendleft(one.part(count, one.span))
+                one = one.part(0, count)
+            taken.append(one)
+            count -= one.span
+        return tuple(taken)
+
+    def put_back(self, records: Sequence[Stored]) -> None:
+        """First of all."""
+        self.waiting.extendleft(reversed(records))
+        self.count += count_of(records)
 
 
 class Lines:
@@ -95,19 +121,19 @@ class Lines:
             line = lines.get(node)
             if line is None:
                 line = lines[node] = Line(node, batch.stream, group)
-            if line.has_skipped or (line.retries and len(line.waiting) >= _KEPT_OF_BLOCKED):
+            if line.has_skipped or (line.retries and line.count >= _KEPT_OF_BLOCKED):
                 line.has_skipped = True
                 continue
             if not line.waiting:
                 line.since_s = now_s
-            line.waiting.append(stored)
-            kept += 1
+            line.add(stored)
+            kept += stored.span
             weight += stored.weight
             if not (line.is_queued or line.is_in_flight or line.is_blocked):
                 self._queue(line)
         self.held[group] += kept
         self.weights[group] += weight
-        self.skipped += len(batch.records) - kept
+        self.skipped += count_of(batch.records) - kept
 
     def first(self, rank: int) -> Line | None:
         """The line whose turn it is in a rank."""
@@ -120,11 +146,11 @@ class Lines:
         line.is_queued = False
         line.is_in_flight = True
         line.since_s = 0.0
-        return tuple([line.waiting.popleft() for _ in range(count)])
+        return line.take(count)
 
     def finish(self, line: Line, records: Sequence[Stored]) -> None:
         """These, which were on their way, need nothing more."""
-        self.held[line.group] -= len(records)
+        self.held[line.group] -= count_of(records)
         self.weights[line.group] -= weight_of(records)
         line.is_in_flight = False
         line.retries = 0
@@ -144,7 +170,7 @@ class Lines:
         """Records that were on their way are first in their line again, which waits until then."""
         line.is_in_flight = False
         line.is_blocked = True
-        line.waiting.extendleft(reversed(records))
+        line.put_back(records)
         heapq.heappush(self._blocked, (until_s, next(self._count), line))
 
     def release(self, now_s: float) -> float | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from operator import attrgetter
-from typing import cast
 
 from gateway.city.lines import Line
-from gateway.outbox import Stored
-from gateway.reading import Single
+from gateway.outbox import Stored, count_of
+from gateway.row import Columns, Row
 from gateway.senml import Content, Pack, PackError, PackWriter
 
-_ASSURANCE, _SINGLE = attrgetter("assurance"), attrgetter("single")
-_JUST_STORED = {tuple}  # the type of sources that are singles
+_ASSURANCE = attrgetter("assurance")
 _AGAIN = 32  # records looked at together, once not all can be
 
 
@@ -26,30 +24,52 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     first = line.waiting[0]
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
-    company = list(itertools.islice(line.waiting, min(most_records, (most_records, line.piece, 1)[tries])))
+    company = _part(line.waiting, 0, min(most_records, (most_records, line.piece, 1)[tries]))
     if line.tries or len(set(map(_ASSURANCE, company))) > 1:
         company = list(itertools.takewhile(lambda one: _goes_with(one, first, line, tries), company))
     writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
-    count = writer.add_singles(_singles(company))
+    columns = _columns(company)
+    count = writer.add_columns(columns)
     if not count:
         writer.add(first.report)
         count = 1
-    while count < len(company):
-        added = writer.add_singles(_singles(company[count : count + _AGAIN]))
+    total = count_of(company)
+    while count < total:
+        added = writer.add_columns(_columns(_part(company, count, count + _AGAIN)))
         count += added
         if not added:
-            if not _add(writer, company[count]):
+            if not _add(writer, _part(company, count, count + 1)[0]):
                 break
             count += 1
     return writer.pack(), count
 
 
-def _singles(company: Sequence[Stored]) -> list[Single]:
+def _part(records: Iterable[Stored], first: int, end: int) -> list[Stored]:
+    """The records from `first` to `end`."""
+    found: list[Stored] = []
+    at = 0
+    for one in records:
+        if at >= end:
+            break
+        if at + one.span > first:
+            found.append(one.part(max(first - at, 0), min(one.span, end - at)))
+        at += one.span
+    return found
+
+
+def _columns(company: Iterable[Stored]) -> Columns:
     """The first of them in their shortest form, as far as they have one."""
-    found = [one.source for one in company]
-    if set(map(type, found)) == _JUST_STORED:
-        return cast(list[Single], found)
-    return list(itertools.takewhile(lambda single: single is not None, map(_SINGLE, company)))
+    columns = Columns([], [], [], [], [])
+    for one in company:
+        source = one.source
+        if isinstance(source, Row):
+            columns.add_row(source)
+            continue
+        single = one.single
+        if single is None:
+            break
+        columns.add_single(single)
+    return columns
 
 
 def _goes_with(stored: Stored, first: Stored, line: Line, tries: int) -> bool:

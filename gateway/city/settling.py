@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 from gateway.city.lines import weight_of
-from gateway.outbox import Batch, Lane, Outbox, Outcome, Stored
+from gateway.outbox import Batch, Lane, Outbox, Outcome, Stored, count_of
 from gateway.store_errors import StoreFailed, StoreFull
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Settling:
     def add(self, lane: Lane, stream: int, records: Sequence[Stored], outcome: Outcome, *, reason: str = "") -> None:
         """The platform has, or refuses for good and says why, these records."""
         self._answered.setdefault(reason, {}).setdefault((lane, stream, outcome), []).extend(records)
-        self.count += len(records)
+        self.count += count_of(records)
         self.weight += weight_of(records)
         self._idle.clear()
         self._news.set()
@@ -59,7 +59,7 @@ class Settling:
                 ]
                 await self._settle(outcomes, reason)
                 for batch, _ in outcomes:
-                    self.count -= len(batch.records)
+                    self.count -= count_of(batch.records)
                     self.weight -= weight_of(batch.records)
             if not self.count:
                 self._idle.set()

@@ -23,7 +23,7 @@ from gateway.mqtt.codes import (
     TOPIC_NAME_INVALID,
     name_of,
 )
-from gateway.outbox import Outcome, Stored
+from gateway.outbox import Outcome, Stored, count_of, each_of
 
 log = logging.getLogger(__name__)
 
@@ -105,16 +105,17 @@ class Verdicts:
     def unsendable(self, line: Line, records: tuple[Stored, ...], why: str, now_s: float) -> None:
         """It never went out: there is nothing to try again, but to try one record at a time."""
         self._note(why, records)
-        if len(records) == 1:
-            self.give_up(line, records, why)
+        each = each_of(records)
+        if len(each) == 1:
+            self.give_up(line, each, why)
             return
-        line.tries.update((stored.id, _TRIES - 1) for stored in records)
-        self._lines.put_back(line, records, until_s=now_s)
+        line.tries.update((stored.id, _TRIES - 1) for stored in each)
+        self._lines.put_back(line, each, until_s=now_s)
 
     def give_up(self, line: Line, records: tuple[Stored, ...], why: str) -> None:
         """The city will not have this record, ever: it is set aside."""
         log.error("city %s: record %s is set aside: %s", self._city_name, records[0].report.record_id, why)
-        self._tally.set_aside += len(records)
+        self._tally.set_aside += count_of(records)
         self._settling.add(line.lane, line.stream, records, "refused", reason=why)
         _forget_tries(line, records)
         self._lines.finish(line, records)
@@ -124,9 +125,9 @@ class Verdicts:
         self._tally.trouble = ""
         self._tally.is_unheard = outcome == "unheard"
         if line.lane == "live":
-            self._tally.live += len(records)
+            self._tally.live += count_of(records)
         else:
-            self._tally.backlog += len(records)
+            self._tally.backlog += count_of(records)
         self._lines.skipped = self._pauses = 0
         self.is_probing = False
         _forget_tries(line, records)
@@ -150,14 +151,15 @@ class Verdicts:
 
     def _try_smaller(self, line: Line, records: tuple[Stored, ...], why: str, now_s: float) -> None:
         """Once more in pieces, then one by one: a record that was refused three times, at last alone, is given up."""
-        tries = line.tries.get(records[0].id, 0) + 1
-        if len(records) == 1 and tries >= _TRIES:
-            self.give_up(line, records, why)
+        each = each_of(records)
+        tries = line.tries.get(each[0].id, 0) + 1
+        if len(each) == 1 and tries >= _TRIES:
+            self.give_up(line, each, why)
             return
         if tries == 1:
-            line.piece = math.isqrt(len(records) - 1) + 1
-        line.tries.update((stored.id, tries) for stored in records)
-        self._lines.put_back(line, records, until_s=now_s + _FIRST_WAIT_S)
+            line.piece = math.isqrt(len(each) - 1) + 1
+        line.tries.update((stored.id, tries) for stored in each)
+        self._lines.put_back(line, each, until_s=now_s + _FIRST_WAIT_S)
 
     def _note(self, refusal: str, records: tuple[Stored, ...]) -> None:
         if not self._tally.last_refusal.startswith(refusal):

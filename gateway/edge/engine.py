@@ -25,7 +25,8 @@ from gateway.edge.rows import Commit, Tables
 from gateway.edge.rules import Rules
 from gateway.edge.windows import Windows
 from gateway.edge.withheld import Withheld
-from gateway.reading import Reading, Report, Single
+from gateway.reading import Reading, Report
+from gateway.row import Row
 
 Part = Windows | Rules | Exceptions | Withheld
 _CACHED = 150_000  # rows and plans in memory, some 400 bytes each
@@ -82,8 +83,8 @@ class Edge:
         parts: tuple[Part, ...] = (self._windows, self._rules, self._exceptions, self._withheld)
         self._parts = parts
         self._is_swept = False
-        self.takes_singles = not (config.rule or config.report or privacy.has_local)
-        self._is_idle = self.takes_singles and not definitions
+        self.takes_rows = not (config.rule or config.report or privacy.has_local)
+        self._is_idle = self.takes_rows and not definitions
 
     def reconfigure(self, tx: Commit, config: EdgeConfig, groups: Groups, privacy: Privacy) -> None:
         """Go on under another configuration. The next tick tells the windows and clears the alarms of what is gone."""
@@ -124,16 +125,17 @@ class Edge:
         self._note_changes(outcome.produced)
         return outcome
 
-    def add_singles(self, tx: Tables, singles: Sequence[Single], *, now_s: float) -> None:
-        """`add` for readings of devices where nothing but windows sees them (`takes_singles`): all of them go on."""
+    def add_rows(self, tx: Tables, rows: Sequence[Row], *, now_s: float) -> None:
+        """`add` for readings of devices where nothing but windows sees them (`takes_rows`): all of them go on."""
         if self._is_idle:
             return
         add = self._windows.add
-        for node, quantity, unit, value, at_s, _ in singles:
-            if at_s > now_s + AHEAD_S:
-                self._counters.add("edge_in_the_future")
-            else:
-                add(tx, node, (quantity, unit), at_s, value, now_s, False)
+        for node, quantity, unit, values, times, _ in rows:
+            for value, at_s in zip(values, times, strict=True):
+                if at_s > now_s + AHEAD_S:
+                    self._counters.add("edge_in_the_future")
+                else:
+                    add(tx, node, (quantity, unit), at_s, value, now_s, False)
 
     def tick(self, tx: Tables, *, now_s: float, clock_boot: int | None = None) -> list[Report]:
         """The records that are due by now. `clock_boot`: now_s is not UTC but seconds of that boot of the gateway."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import count, repeat
-from operator import itemgetter
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from gateway.outbox import body
 from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.page import PRODUCED, base_s_of, kind_of
-from gateway.reading import STREAMS, Assurance, Report, Single, report_of
+from gateway.outbox.ranges import Run
+from gateway.reading import STREAMS, Assurance, Report, Single
+from gateway.row import Row
 
 Lane = Literal["live", "backlog"]
-_FRESH_BYTES = 400  # of a record that was just stored, with what it says
+_ROW_BYTES, _IN_ROW_BYTES = 400, 100  # of records that were just stored, and of each with what it says
 _PLACE_BYTES = 160  # of a record on a page, beside its bytes there
 _REPORT_BYTES, _REPORT_BYTES_PER_BYTE = 1_000, 4  # of a report with one reading, and about what more there is
 
@@ -29,13 +29,15 @@ class Said(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A record and its place in the outbox. Tens of thousands are read ahead, so that one is small until it is asked.
+    """A record, or several that follow each other, and the place in the outbox. Tens of thousands are read ahead, so
+    that one is small until it is asked.
 
-    id         ordinal in its stream times the number of streams, plus the stream
+    id         ordinal in its stream times the number of streams, plus the stream; of the first
     size       bytes in the log
     weight     bytes of memory while it waits, roughly
-    source     the page that it is on, at `at` and with these `names`; or what it says, since it was just stored, at
+    source     the page that it is on, at `at` and with these `names`; or what was said in a row, just stored, at
                `came_at_s`; or its report
+    span       how many they are: more than one of a row alone
     """
 
     id: int
@@ -43,10 +45,11 @@ class Stored(NamedTuple):
     assurance: Assurance
     size: int
     weight: int
-    source: bytes | Single | Said
+    source: bytes | Row | Said
     at: int = 0
     names: Sequence[str] = ()
     came_at_s: float = 0.0
+    span: int = 1
 
     @classmethod
     def of(
@@ -62,8 +65,17 @@ class Stored(NamedTuple):
         node, assurance = body.speaker_of(page, at, names)
         return cls(id, node, assurance, size, _PLACE_BYTES + size, page, at, names)
 
+    @classmethod
+    def in_row(cls, stream: int, first: int, row: Row, assurance: Assurance, came_at_s: float) -> Stored:
+        """Those of a row, of which the first has that ordinal."""
+        span = len(row.values)
+        weight = _ROW_BYTES + _IN_ROW_BYTES * span
+        return cls(
+            first * len(STREAMS) + stream, row.node, assurance, SINGLE_BYTES * span, weight, row, 0, (), came_at_s, span
+        )
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stored) and (self.id, self.report) == (other.id, other.report)
+        return isinstance(other, Stored) and (self.id, self.span, self.report) == (other.id, other.span, other.report)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -76,12 +88,18 @@ class Stored(NamedTuple):
         return self.id // len(STREAMS)
 
     @property
+    def run(self) -> Run:
+        """Its ordinals."""
+        first = self.id // len(STREAMS)
+        return first, first + self.span
+
+    @property
     def report(self) -> Report:
-        """What was stored; made anew each time, so that what waits stays small."""
+        """What was stored, of several the first; made anew each time, so that what waits stays small."""
         source = self.source
         if isinstance(source, bytes):
             return body.decode(source, self.names, self.at)
-        return source.report if isinstance(source, Said) else report_of(source, self.assurance)
+        return source.report if isinstance(source, Said) else next(source.reports(self.assurance))
 
     @property
     def single(self) -> Single | None:
@@ -89,7 +107,7 @@ class Stored(NamedTuple):
         source = self.source
         if isinstance(source, bytes):
             return body.decode_single(source, self.names, self.at) if self.size == SINGLE_BYTES else None
-        return None if isinstance(source, Said) else source
+        return None if isinstance(source, Said) else next(source.singles())
 
     @property
     def stored_at_s(self) -> float:
@@ -119,27 +137,29 @@ class Stored(NamedTuple):
         """The same record, saying this."""
         return Stored.of(self.id, report, size=self.size, stored_at_s=self.stored_at_s, is_produced=self.is_produced)
 
-
-def just_stored(
-    stream: int, first: int, singles: Sequence[Single], assurance: Assurance, stored_at_s: float
-) -> list[Stored]:
-    """Records that are in memory still, the first of them `first` in its stream."""
-    ids = count(first * len(STREAMS) + stream, len(STREAMS))
-    rows = zip(
-        ids,
-        map(itemgetter(0), singles),
-        repeat(assurance),
-        repeat(SINGLE_BYTES),
-        repeat(_FRESH_BYTES),
-        singles,
-        repeat(0),
-        repeat(()),
-        repeat(stored_at_s),
-    )
-    return list(map(_AS_STORED, rows))
+    def part(self, at: int, end: int) -> Stored:
+        """Of several those from `at` to `end`. Their sizes and weights add up to those of all."""
+        if end - at == self.span:
+            return self
+        assert isinstance(self.source, Row)
+        weight = self.weight * end // self.span - self.weight * at // self.span
+        row = self.source.part(at, end)
+        return self._replace(
+            id=self.id + at * len(STREAMS), size=SINGLE_BYTES * (end - at), weight=weight, source=row, span=end - at
+        )
 
 
-_AS_STORED = partial(tuple.__new__, Stored)  # what Stored._make does, without a call for each
+def each_of(records: Sequence[Stored]) -> tuple[Stored, ...]:
+    """Every record by itself."""
+    return tuple(one.part(at, at + 1) for one in records for at in range(one.span))
+
+
+def count_of(records: Iterable[Stored]) -> int:
+    """How many records these are."""
+    return sum(map(_SPAN, records))
+
+
+_SPAN = attrgetter("span")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

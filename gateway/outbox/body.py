@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from gateway.reading import Assurance, Kind, Pending, Reading, Report, Single, TimeQuality, Value, record_id_of
+from gateway.row import DIGEST, Row
 
 _HEAD = struct.Struct("<HIBBdH")
 _READING = struct.Struct("<HHB")
@@ -46,8 +47,10 @@ _NONE, _REAL, _WHOLE, _TRUE, _FALSE, _STRING, _BYTES, _HUGE = range(8)
 _HAS_TOTAL, _HAS_TIME = 0x08, 0x10
 _HASH_BYTES = 16
 _SINGLE_HEAD = struct.Struct("<HIBBdH16sHHB")
-_SINGLE_REAL = struct.Struct("<HIBBdH16sHHBd")
-_SINGLE_WHOLE = struct.Struct("<HIBBdH16sHHBq")
+_SINGLE_BEGIN, _SINGLE_END = struct.Struct("<HIBB"), struct.Struct("<HHB")  # the same for many records
+_SINGLE_REAL = struct.Struct("<8sd2s16s5sd")
+_SINGLE_WHOLE = struct.Struct("<8sd2s16s5sq")
+_ONE = _U16.pack(1)
 SINGLE_BYTES = _SINGLE_REAL.size
 _ASSURANCE_BITS = 0x0C  # with a good time, whose code is 0
 _TELEMETRY = _KIND_CODES["telemetry"]
@@ -111,44 +114,38 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
     return head + identity + more
 
 
-def flags_of_single(assurance: Assurance) -> int:
-    """What `encode_singles` puts into the flags: a good time, and an id that is a hash."""
+def flags_of_row(assurance: Assurance) -> int:
+    """What `encode_row` puts into the flags: a good time, and an id that is a hash."""
     return _QUALITY_CODES["good"] | _ASSURANCE_CODES[assurance] | _HASHED
 
 
-def encode_singles(
-    singles: Iterable[Single], names: Names, stored_ms: int, flags: int, *, room: int, more_bytes: int = 0
+def encode_row(
+    row: Row, at: int, names: Names, stored_ms: int, flags: int, *, most: int, room: int, each_bytes: int
 ) -> list[bytes]:
-    """The same bytes as `encode` makes of such reports of telemetry, of as many of the first as fit.
+    """The same bytes as `encode` makes of such reports of telemetry: of those from `at` on that fit.
 
-    room        bytes for them and their names
-    more_bytes  what each takes beside its own
+    most, room  how many at most, and bytes for them and their names
+    each_bytes  what one of them takes, beside names
     """
-    written: list[bytes] = []
-    before: tuple[str, str, str | None] | None = None
-    node_at = unit_at = quantity_at = 0
-    for node, quantity, unit, value, measured_at_s, digest in singles:
-        said = node, quantity, unit
-        room -= SINGLE_BYTES + more_bytes
-        if said != before:
-            count, size, before = len(names.places), names.size, said
-            node_at = names.place(node)
-            unit_at = _NO_UNIT if unit is None else names.place(unit)
-            quantity_at = names.place(quantity)
-            if names.size > room:
-                names.shorten(count, size)
-                break
-        elif names.size > room:
-            break
-        pack, tag = (_SINGLE_REAL.pack, _REAL) if value.__class__ is float else (_SINGLE_WHOLE.pack, _WHOLE)
-        written.append(
-            pack(node_at, stored_ms, flags, _TELEMETRY, measured_at_s, 1, digest, quantity_at, unit_at, tag, value)
-        )
-    return written
+    node, quantity, unit, values, times, digests = row
+    count, size = len(names.places), names.size
+    head = _SINGLE_BEGIN.pack(names.place(node), stored_ms, flags, _TELEMETRY)
+    unit_at = _NO_UNIT if unit is None else names.place(unit)
+    is_real = values[0].__class__ is float
+    tail = _SINGLE_END.pack(names.place(quantity), unit_at, _REAL if is_real else _WHOLE)
+    most = min(most, (room - names.size) // each_bytes)
+    if most <= 0:
+        names.shorten(count, size)
+        return []
+    pack = _SINGLE_REAL.pack if is_real else _SINGLE_WHOLE.pack
+    if at or most < len(values):
+        _, _, _, values, times, digests = row.part(at, at + most)
+    columns = zip(values, times, DIGEST.iter_unpack(digests), strict=True)
+    return [pack(head, time_s, _ONE, digest, tail, value) for value, time_s, (digest,) in columns]
 
 
 def decode_single(payload: bytes, names: Sequence[str], at: int) -> Single | None:
-    """What `encode_singles` made these bytes of; None if it did not. Raises IndexError or struct.error."""
+    """What `encode_row` made these bytes of; None if it did not. Raises IndexError or struct.error."""
     node, _, flags, kind, measured_at_s, count, digest, quantity, unit, tag = _SINGLE_HEAD.unpack_from(payload, at)
     if kind != _TELEMETRY or count != 1 or flags & ~_ASSURANCE_BITS != _HASHED or tag not in (_REAL, _WHOLE):
         return None

@@ -21,7 +21,8 @@ from gateway.outbox.fresh import Fresh
 from gateway.outbox.heard import Heard
 from gateway.outbox.ledger import Ledger, Outcome
 from gateway.outbox.ranges import Run
-from gateway.reading import STREAMS, Assurance, Report, Single
+from gateway.reading import STREAMS, Assurance, Report
+from gateway.row import Row
 
 STATEMENT, SETTLE, GIVE_UP, CITIES, HEARD = 1, 2, 3, 4, 5
 PLACE = struct.Struct("<Qd")
@@ -120,11 +121,12 @@ class Transaction:
         size = self.frame.put_record(report, stream, is_produced=is_produced, now_s=now_s)
         self.state.ledger.came(stream, 1, size, produced=int(is_produced))
 
-    def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> None:
+    def put_rows(self, rows: Sequence[Row], stream: int, assurance: Assurance, *, now_s: float) -> None:
         """Store records in their shortest form, as `put` would store them."""
-        self.state.fresh.add(stream, self.frame.next[stream], singles, assurance, self.stamp(now_s))
-        size = self.frame.put_singles(singles, stream, assurance, now_s=now_s)
-        self.state.ledger.came(stream, len(singles), size, produced=0)
+        first = self.frame.next[stream]
+        self.state.fresh.add(stream, first, rows, assurance, self.stamp(now_s))
+        size = self.frame.put_rows(rows, stream, assurance, now_s=now_s)
+        self.state.ledger.came(stream, self.frame.next[stream] - first, size, produced=0)
 
     def settle(self, city: str, stream: int, outcome: Outcome, runs: Sequence[Run]) -> int:
         """`city` is done with these; how many that is news of."""

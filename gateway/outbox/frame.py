@@ -7,8 +7,7 @@ how many.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from itertools import islice, repeat
+from collections.abc import Iterable, Sequence
 
 import cbor2
 
@@ -27,7 +26,8 @@ from gateway.outbox.page import (
     build,
     join_entries,
 )
-from gateway.reading import Assurance, Report, Single, to_bytes
+from gateway.reading import Assurance, Report, to_bytes
+from gateway.row import Row
 
 SINGLE_BYTES = ENTRY_BYTES + body.SINGLE_BYTES  # of a record in its shortest form
 _CHUNK_BYTES = ROOM - ENTRY_BYTES
@@ -45,7 +45,7 @@ class PageDraft:
     def __init__(self, firsts: Sequence[int]) -> None:
         self.firsts = tuple(firsts)
         self.counts = [0] * STREAM_COUNT
-        self.entries: list[tuple[int, int, bytes]] = []
+        self.entries: list[tuple[int, int, Sequence[bytes]]] = []  # as for join_entries
         self.names = body.Names()
         self.used = 0  # bytes of entries
         self.has_moved = False
@@ -93,29 +93,31 @@ class Frame:
         self.next[stream] += 1
         return size
 
-    def put_singles(self, singles: Sequence[Single], stream: int, assurance: Assurance, *, now_s: float) -> int:
+    def put_rows(self, rows: Iterable[Row], stream: int, assurance: Assurance, *, now_s: float) -> int:
         """Add records in their shortest form. Returns their size in bytes."""
-        kind, stored_ms = RECORD | stream, self._stored_ms(now_s)
-        flags = body.flags_of_single(assurance)
-        at = 0
-        while at < len(singles):
-            page, slot = self._page, self._page.counts[stream]
-            fitting = body.encode_singles(
-                islice(singles, at, at + _MOST_SLOT - slot),
-                page.names,
-                stored_ms,
-                flags,
-                room=ROOM - page.used,
-                more_bytes=ENTRY_BYTES,
-            )
-            page.entries += zip(repeat(kind), range(slot, _MOST_SLOT), fitting)
-            page.used += len(fitting) * SINGLE_BYTES
-            page.counts[stream] = slot + len(fitting)
-            self.next[stream] += len(fitting)
-            at += len(fitting)
-            if at < len(singles):
-                self._close()
-        return at * SINGLE_BYTES
+        kind, stored_ms, flags = RECORD | stream, self._stored_ms(now_s), body.flags_of_row(assurance)
+        before = self.next[stream]
+        for row in rows:
+            at, end = 0, len(row.values)
+            while at < end:
+                at += self._put_part(row, at, kind, stored_ms, flags)
+                if at < end:
+                    self._close()
+        return (self.next[stream] - before) * SINGLE_BYTES
+
+    def _put_part(self, row: Row, at: int, kind: int, stored_ms: int, flags: int) -> int:
+        """Add to this page what it has room for. Returns how many."""
+        page, stream = self._page, kind & 3
+        slot = page.counts[stream]
+        most, room = _MOST_SLOT - slot, ROOM - page.used
+        written = body.encode_row(row, at, page.names, stored_ms, flags, most=most, room=room, each_bytes=SINGLE_BYTES)
+        count = len(written)
+        if written:
+            page.entries.append((kind, slot, written))
+        page.used += count * SINGLE_BYTES
+        page.counts[stream] += count
+        self.next[stream] += count
+        return count
 
     def put_moved(self, report: Report, stream: int, ordinal: int, *, is_produced: bool, stored_at_s: float) -> None:
         """Add a copy of a record that has its ordinal already."""
@@ -176,7 +178,7 @@ class Frame:
             payload = self._cut(payload)
         page = self._page
         slot = page.counts[kind & 3] if kind & RECORD and not kind & MOVED else 0
-        page.entries.append((kind, slot, payload))
+        page.entries.append((kind, slot, (payload,)))
         page.used += ENTRY_BYTES + len(payload)
         return whole
 
@@ -188,7 +190,7 @@ class Frame:
         for at in range(0, pieces * _CHUNK_BYTES, _CHUNK_BYTES):
             self._page = PageDraft(self.next)
             piece = payload[at : at + _CHUNK_BYTES]
-            self._page.entries.append((CHUNK, 0, piece))
+            self._page.entries.append((CHUNK, 0, (piece,)))
             self._page.used = ENTRY_BYTES + len(piece)
             self._close()
         self._page.names = names

@@ -8,24 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 from threading import Lock
-from typing import NamedTuple
 
-from gateway.outbox.batch import Stored, just_stored
+from gateway.outbox.batch import Stored, count_of
 from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.ranges import Run
-from gateway.reading import STREAMS, Assurance, Single
+from gateway.reading import STREAMS, Assurance
+from gateway.row import Row
 
 _MOST = 16_384  # records; a few megabytes
-
-
-class _Block(NamedTuple):
-    """Records that follow each other in their stream."""
-
-    first: int
-    singles: Sequence[Single]
-    assurance: Assurance
-    stored_at_s: float
+_ORDINAL = attrgetter("ordinal")
 
 
 class Fresh:
@@ -35,52 +28,57 @@ class Fresh:
         self._most = most
         self._counts = [0] * len(STREAMS)
         self._lock = Lock()
-        self._blocks: list[list[_Block]] = [[] for _ in STREAMS]
-        self._pending: list[tuple[int, _Block]] = []
+        self._rows: list[list[Stored]] = [[] for _ in STREAMS]
+        self._pending: list[tuple[int, list[Stored]]] = []
 
-    def add(self, stream: int, first: int, singles: Sequence[Single], assurance: Assurance, stored_at_s: float) -> None:
+    def add(self, stream: int, first: int, rows: Sequence[Row], assurance: Assurance, stored_at_s: float) -> None:
         """Note records of the commit in the making; the first has that ordinal."""
-        self._pending.append((stream, _Block(first, tuple(singles), assurance, stored_at_s)))
+        made = []
+        for row in rows:
+            made.append(Stored.in_row(stream, first, row, assurance, stored_at_s))
+            first += len(row.values)
+        self._pending.append((stream, made))
 
     def keep(self) -> None:
         """The commit holds."""
         with self._lock:
-            for stream, block in self._pending:
-                self._blocks[stream].append(block)
-                self._counts[stream] += len(block.singles)
-                while self._counts[stream] > self._most:
-                    self._counts[stream] -= len(self._blocks[stream].pop(0).singles)
+            for stream, made in self._pending:
+                self._rows[stream] += made
+                self._counts[stream] += count_of(made)
+                self._drop(stream)
         self._pending.clear()
+
+    def _drop(self, stream: int) -> None:
+        """The oldest that are too many."""
+        rows, over, at = self._rows[stream], self._counts[stream] - self._most, 0
+        while over > 0:
+            over -= rows[at].span
+            at += 1
+        self._counts[stream] = self._most + over if at else self._counts[stream]
+        del rows[:at]
 
     def forget(self) -> None:
         """The commit failed."""
         self._pending.clear()
 
     def read(self, stream: int, runs: Sequence[Run], *, most: int, most_bytes: int | None = None) -> list[Stored]:
-        """The first records of these runs, as far as they are here."""
+        """The first records of these runs, as far as they are here; those of a row as one."""
         if most_bytes is not None:
             most = min(most, -(-most_bytes // SINGLE_BYTES))
         found: list[Stored] = []
         with self._lock:
-            blocks = self._blocks[stream]
-            at = bisect_right(blocks, runs[0][0], key=_first) - 1 if runs else -1
+            rows = self._rows[stream]
+            at = bisect_right(rows, runs[0][0], key=_ORDINAL) - 1 if runs else -1
             for first, end in runs:
-                while first < end and len(found) < most:
-                    while 0 <= at < len(blocks) and blocks[at].first + len(blocks[at].singles) <= first:
+                while first < end and most > 0:
+                    while 0 <= at < len(rows) and rows[at].run[1] <= first:
                         at += 1
-                    if not 0 <= at < len(blocks) or blocks[at].first > first:
+                    if not 0 <= at < len(rows) or rows[at].ordinal > first:
                         return found
-                    part = _part(blocks[at], stream, first, min(end, first + most - len(found)))
-                    found += part
-                    first += len(part)
+                    one = rows[at]
+                    begin = first - one.ordinal
+                    part = one.part(begin, min(one.span, begin + min(end - first, most)))
+                    found.append(part)
+                    first += part.span
+                    most -= part.span
         return found
-
-
-def _first(block: _Block) -> int:
-    return block.first
-
-
-def _part(block: _Block, stream: int, first: int, end: int) -> list[Stored]:
-    """Its records of [first, end)."""
-    singles = block.singles[first - block.first : end - block.first]
-    return just_stored(stream, first, singles, block.assurance, block.stored_at_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.outbox.batch import Batch, Lane, Stored
+from gateway.outbox.batch import Batch, Lane, Stored, each_of
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run
 from gateway.reading import STREAMS
@@ -48,7 +48,7 @@ class Lanes:
         """Take it again before later ones. One from before a reconnect is owed as backlog already."""
         if batch.connection == self.connection:
             waiting = self._returned.setdefault((batch.lane, batch.stream), {})
-            waiting.update((stored.id, stored) for stored in batch.records)
+            waiting.update((stored.id, stored) for stored in each_of(batch.records))
 
     def runs(self, lane: Lane, stream: int, ledger: Ledger, most: int) -> list[Run]:
         """The next records of a lane that are not settled, at most so many."""

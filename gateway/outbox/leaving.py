@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from gateway.outbox.batch import Stored
+from gateway.outbox.batch import Stored, each_of
 from gateway.outbox.ranges import Ranges, Run
 from gateway.reading import STREAMS
 
@@ -44,12 +44,12 @@ class Leaving:
         """
         with self._lock:
             leaving, already = self._runs[stream], gone()
-            first, end = found[0].ordinal, found[-1].ordinal + 1
+            first, end = found[0].ordinal, found[-1].run[1]
             if not (leaving.touches(first, end) or already.touches(first, end)):
                 passed(end)
                 return list(found)
             kept: list[Stored] = []
-            for one in found:
+            for one in each_of(found):
                 if one.ordinal in leaving and one.ordinal not in already:
                     break
                 passed(one.ordinal + 1)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -68,13 +68,14 @@ def seed_of(segment: int) -> int:
     return zlib.crc32(segment.to_bytes(8, "little"))
 
 
-def join_entries(entries: Iterable[tuple[int, int, bytes]], seed: int) -> bytes:
-    """Entries (kind, slot, payload) with their checksums, one after the other."""
+def join_entries(entries: Iterable[tuple[int, int, Sequence[bytes]]], seed: int) -> bytes:
+    """Entries (kind, slot of the first, payloads) with their checksums, one after the other."""
     pack, crc32 = _ENTRY.pack, zlib.crc32
     return b"".join(
         [
             pack(len(payload), crc32(payload, seed ^ kind << 8 ^ slot), kind, slot) + payload
-            for kind, slot, payload in entries
+            for kind, first, payloads in entries
+            for slot, payload in enumerate(payloads, first)
         ]
     )
 

@@ -11,18 +11,20 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.boot_table import BootTable, resolved_head
-from gateway.outbox.batch import Backlog, Batch, Lane, Stored
+from gateway.outbox.batch import Backlog, Batch, Lane, Stored, count_of, each_of
 from gateway.outbox.bounds import Bounds
 from gateway.outbox.entries import Transaction
 from gateway.outbox.lanes import Lanes
 from gateway.outbox.ledger import AuditRow, Ledger, Outcome
-from gateway.outbox.ranges import Run, runs_of
+from gateway.outbox.ranges import Run, joined_runs
 from gateway.outbox.reader import Reader
-from gateway.reading import STREAMS, Assurance, Report, Single, stream_of, to_bytes
+from gateway.reading import STREAMS, Assurance, Report, stream_of, to_bytes
+from gateway.row import Row
 
 if TYPE_CHECKING:
     from gateway.store import Store
@@ -67,19 +69,31 @@ class Outbox:
         """Store one record. On disk, and counted, with the commit of `tx`."""
         tx.put(report, _STREAM_CODES[stream_of(report.kind)], is_produced=is_produced, now_s=now_s)
 
-    def put_singles(self, tx: Transaction, singles: Sequence[Single], assurance: Assurance, *, now_s: float) -> None:
+    def put_rows(self, tx: Transaction, rows: Sequence[Row], assurance: Assurance, *, now_s: float) -> None:
         """The same for records of telemetry in their shortest form."""
-        tx.put_singles(singles, _STREAM_CODES["telemetry"], assurance, now_s=now_s)
+        tx.put_rows(rows, _STREAM_CODES["telemetry"], assurance, now_s=now_s)
 
     # Taking
 
     async def take(
-        self, city: str, *, lane: Lane, streams: Sequence[int], limit: int, max_bytes: int | None = None
+        self,
+        city: str,
+        *,
+        lane: Lane,
+        streams: Sequence[int],
+        limit: int,
+        max_bytes: int | None = None,
+        in_rows: bool = False,
     ) -> Batch:
         """The next records of a lane, of the first of `streams` that has any; waits while there are none.
 
         Moves the lane's position, so that several batches can be on their way. Each is to be settled or given back.
+        `in_rows`: several may come as one Stored.
         """
+        batch = await self._take(city, lane, streams, limit, max_bytes)
+        return batch if in_rows else replace(batch, records=each_of(batch.records))
+
+    async def _take(self, city: str, lane: Lane, streams: Sequence[int], limit: int, max_bytes: int | None) -> Batch:
         lanes = self._lanes_of(city)
         async with self._turns.setdefault((city, lane), asyncio.Lock()):
             while True:
@@ -209,7 +223,7 @@ class Outbox:
         """While a platform catches up, soon; else with the next records: a kill before it costs repeats, no loss."""
         settled: Counter[str] = Counter()
         for batch, _ in outcomes:
-            settled[batch.city] += len(batch.records)
+            settled[batch.city] += count_of(batch.records)
         waits = any(self._ledger.balance(city) - count > _MANY for city, count in settled.items())
         return _SOON_S if waits or settled.total() > _MANY else _LATER_S
 
@@ -220,13 +234,13 @@ class Outbox:
         for (city, stream, outcome), batches in joined.items():
             if outcome == "refused":
                 self._quarantine(tx, batches, reason)
-            ordinals = [stored.id // len(STREAMS) for batch in batches for stored in batch.records]
-            tx.settle(city, stream, outcome, runs_of(ordinals))
+            runs = [stored.run for batch in batches for stored in batch.records]
+            tx.settle(city, stream, outcome, joined_runs(runs))
 
     def _quarantine(self, tx: Transaction, batches: Sequence[Batch], reason: str) -> None:
         for batch in batches:
             settled = tx.state.ledger.settled.get((batch.city, batch.stream))
-            for stored in batch.records:
+            for stored in each_of(batch.records):
                 if settled is not None and stored.id // len(STREAMS) not in settled:
                     row = (batch.city, reason, self._now_s(), to_bytes(stored.report))
                     tx.execute("INSERT INTO quarantine (city, reason, at_s, body) VALUES (?, ?, ?, ?)", row)

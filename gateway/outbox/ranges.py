@@ -86,6 +86,20 @@ class Ranges:
         return found
 
 
+def joined_runs(runs: Iterable[Run]) -> list[Run]:
+    """The same numbers as ascending runs that lie apart."""
+    joined: list[Run] = []
+    first = end = -1
+    for start, stop in sorted(runs):
+        if start <= end:
+            end = max(end, stop)
+            continue
+        if first >= 0:
+            joined.append((first, end))
+        first, end = start, stop
+    return [*joined, (first, end)] if first >= 0 else []
+
+
 def runs_of(numbers: Iterable[int]) -> list[Run]:
     """The runs that these numbers form."""
     ordered = sorted(set(numbers))

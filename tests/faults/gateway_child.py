@@ -98,7 +98,7 @@ def wrap_outbox(stored: Path) -> None:
     from gateway.outbox import Outbox
     from gateway.reading import record_id_of, stream_of
 
-    put, put_singles = Outbox.put, Outbox.put_singles
+    put, put_rows = Outbox.put, Outbox.put_rows
 
     def note(record_ids: list[str], stream: str) -> None:
         with stored.open("ab", buffering=0) as file:
@@ -108,11 +108,11 @@ def wrap_outbox(stored: Path) -> None:
         put(self, tx, report, **options)
         note([report.record_id], stream_of(report.kind))
 
-    def wrapped_singles(self: Outbox, tx: Any, singles: Any, *args: Any, **options: Any) -> None:
-        put_singles(self, tx, singles, *args, **options)
-        note([record_id_of(node, digest) for node, *_, digest in singles], "telemetry")
+    def wrapped_rows(self: Outbox, tx: Any, rows: Any, *args: Any, **options: Any) -> None:
+        put_rows(self, tx, rows, *args, **options)
+        note([record_id_of(row.node, digest) for row in rows for digest in row.each_digest()], "telemetry")
 
-    Outbox.put, Outbox.put_singles = wrapped, wrapped_singles  # type: ignore[method-assign]
+    Outbox.put, Outbox.put_rows = wrapped, wrapped_rows  # type: ignore[method-assign]
 
 
 def wrap_city(kill: Killer) -> None:

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from gateway.senml_decode import SenmlError, decode
-from gateway.senml_plain import decode_plains
+from gateway.senml_plain import read_plain
 
 FIELDS = some.fixed_dictionaries(
     {"v": some.one_of(some.floats(), some.integers(), some.booleans(), some.none(), some.text(max_size=3))},
@@ -21,8 +21,15 @@ FIELDS = some.fixed_dictionaries(
 
 
 def decode_alone(payload):
-    (plain,) = decode_plains([payload])
-    return plain
+    """The one record of a message; None: it is not plain."""
+    columns = read_plain([payload])
+    return None if columns is None else next(zip(*columns, strict=True))
+
+
+def decode_together(payloads):
+    """The same of each of several."""
+    columns = read_plain(payloads)
+    return None if columns is None else list(zip(*columns, strict=True))
 
 
 @given(FIELDS)
@@ -31,9 +38,10 @@ def test_what_the_short_way_reads_the_long_one_reads_too(record):
     plain = decode_alone(payload)
     if plain is not None:
         (resolved,) = decode(payload)
-        assert plain[:4] == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
-        assert type(plain[2]) is type(resolved.value)
-        assert plain[4:] == (repr(resolved.value).encode(), repr(resolved.time_s).encode())
+        kind = type(resolved.value)
+        assert plain[:5] == (resolved.name, resolved.unit, resolved.value, kind, resolved.time_s)
+        assert type(plain[2]) is kind
+        assert plain[5:] == (repr(resolved.value).encode(), repr(resolved.time_s).encode())
 
 
 @given(some.binary(max_size=40) | some.text(alphabet='[]{}",:ntuv1e9.\\ ', max_size=40).map(str.encode))
@@ -50,12 +58,13 @@ def test_the_short_way_takes_nothing_that_the_long_one_refuses(payload):
             (resolved,) = decode(payload)
         except SenmlError as error:
             raise AssertionError(f"{payload!r}: {error}") from None
-        assert plain[:4] == (resolved.name, resolved.unit, resolved.value, resolved.time_s)
+        kind = type(resolved.value)
+        assert plain[:5] == (resolved.name, resolved.unit, resolved.value, kind, resolved.time_s)
 
 
 def test_the_usual_message_goes_the_short_way():
     payload = b'[{"n":"temperature","u":"Cel","t":1800000000.5,"v":21.5}]'
-    assert decode_alone(payload) == ("temperature", "Cel", 21.5, 1_800_000_000.5, b"21.5", b"1800000000.5")
+    assert decode_alone(payload) == ("temperature", "Cel", 21.5, float, 1_800_000_000.5, b"21.5", b"1800000000.5")
 
 
 PIECES = [
@@ -89,7 +98,8 @@ PIECES = [
 )
 @example([b"[1],[2]", b"3", b"[4]"])
 def test_messages_read_together_say_what_each_says_alone(payloads):
-    assert decode_plains(payloads) == [decode_alone(payload) for payload in payloads]
+    alone = [decode_alone(payload) for payload in payloads]
+    assert decode_together(payloads) == (None if None in alone else alone)
 
 
 PLAIN = some.fixed_dictionaries(
@@ -105,4 +115,5 @@ PLAIN = some.fixed_dictionaries(
 @given(some.lists(PLAIN, min_size=1, max_size=6), some.none() | FIELDS)
 def test_many_plain_messages_say_what_each_says_alone(records, odd):
     payloads = [json.dumps([record]).encode() for record in (*records, *([odd] if odd else []))]
-    assert repr([*decode_plains(payloads)]) == repr([decode_alone(payload) for payload in payloads])
+    alone = [decode_alone(payload) for payload in payloads]
+    assert repr(decode_together(payloads)) == repr(None if None in alone else alone)

@@ -11,7 +11,8 @@ from gateway.reading import Reading, Report
 def line(group, *, count=1, since_s=10.0):
     made = Line("d", 2 if group in (LIVE, OWED) else 0, group)
     report = Report(node="d", record_id="d/c/1", measured_at_s=0.0, readings=(Reading(quantity="x", value=1),))
-    made.waiting.extend(Stored.of(at, report) for at in range(count))
+    for at in range(count):
+        made.add(Stored.of(at, report))
     made.since_s = since_s
     return made
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.city.compress import Compressor
 from gateway.city.mqtt import encoded
-from gateway.intake import Message
+from gateway.intake import Burst, Message
 from gateway.mqtt.packet import Connack, Connect, Puback, Publish
 from lamppost.demo.arrivals import Arrivals
 from lamppost.watch import describe
@@ -129,6 +129,32 @@ async def test_refused_payload_goes_into_quarantine_after_three_tries_and_takes_
     assert (row.delivered, row.refused, row.stored) == (3, 1, 0)
     assert tries["a/c/2"] == 3
     assert delivered[-1] == "a/c/3"
+
+
+async def test_of_live_records_in_a_row_one_that_is_refused_is_set_aside_alone(core):
+    tries = Counter()
+
+    def answer(packet):
+        if isinstance(packet, Publish):
+            values = [record["v"] for record in json.loads(packet.payload)]
+            tries.update(values)
+            return [Puback(packet.packet_id, 0x99 if 13 in values else 0)]
+        return accept_all(packet)
+
+    async with ScriptedBroker(answer) as broker, forwarding(core, broker.port) as (platform, _):
+        await platform.ready()
+        async with asyncio.timeout(deadline_s):
+            while not core.outbox._lanes_of("city").is_connected:
+                await asyncio.sleep(0.01)
+        payloads = [json.dumps([{"n": "t", "v": at, "t": NOW_S + at}]).encode() for at in range(40)]
+        await core.intake.submit_bursts([Burst(devices=["a"] * 40, payloads=payloads, received_at_s=NOW_S)])
+        await drained(core)
+        delivered = [one for packet in broker.published for one in json.loads(packet.payload)]
+    row = await audited(core)
+    assert (row.delivered, row.refused, row.stored) == (39, 1, 0)
+    assert tries[13] == 3
+    accepted = list(dict.fromkeys(one["v"] for one in reversed(delivered)))[::-1]
+    assert accepted == sorted(accepted)
 
 
 @pytest.mark.parametrize("code", [0x80, 0x83, 0x87, 0x97])

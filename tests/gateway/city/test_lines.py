@@ -4,20 +4,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.city.lines import GROUPS, LIVE, LIVE_ALARMS, OWED, OWED_ALARMS, RANKS, Lines, ranks_of
-from gateway.outbox import Batch, Stored
+from gateway.outbox import Batch, Stored, each_of
 from gateway.reading import STREAMS
+from gateway.row import Row
 from tests.gateway.city.street import made
 
 TELEMETRY = STREAMS.index("telemetry")
 
 
 def batch(nodes, first=0, *, lane="live", stream=TELEMETRY):
-    records = tuple(Stored.of(first + at, made(node, first + at)) for at, node in enumerate(nodes))
+    numbered = enumerate(nodes, first)
+    records = tuple(Stored.of(at * len(STREAMS) + stream, made(node, at)) for at, node in numbered)
     return Batch(city="city", stream=stream, lane=lane, records=records)
+
+
+def row_batch(node, count, first):
+    """So many records of a node, as what was just stored comes."""
+    values = range(first, first + count)
+    row = Row(node, "count", None, values, values, bytes(16 * count))
+    records = (Stored.in_row(TELEMETRY, first, row, "none", 0.0),)
+    return Batch(city="city", stream=TELEMETRY, lane="live", records=records)
 
 
 STEPS = st.lists(
     st.one_of(
+        st.tuples(st.just("add row"), st.tuples(st.sampled_from("abc"), st.integers(1, 7))),
         st.tuples(st.just("add"), st.lists(st.sampled_from("abc"), min_size=1, max_size=5)),
         st.tuples(st.just("start"), st.integers(1, 3)),
         st.tuples(st.sampled_from(["accept", "refuse"]), st.integers(0, 5)),
@@ -36,16 +47,19 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
     def start(most):
         line = lines.first(rank)
         if line is not None:
-            under_way.append((line, lines.start(line, min(most, len(line.waiting)))))
+            under_way.append((line, lines.start(line, min(most, line.count))))
 
     def accept(line, records):
-        accepted.setdefault(line.node, []).extend(one.id for one in records)
+        accepted.setdefault(line.node, []).extend(one.ordinal for one in each_of(records))
         lines.finish(line, records)
 
     for step, value in steps:
         if step == "add":
             lines.add(batch(value, stored), now_s)
             stored += len(value)
+        elif step == "add row":
+            lines.add(row_batch(*value, stored), now_s)
+            stored += value[1]
         elif step == "start":
             start(value)
         elif step == "wait":
@@ -53,6 +67,7 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
             lines.release(now_s)
         elif under_way:
             line, records = under_way.pop(value % len(under_way))
+            assert sum(one.span for one in records) <= 3
             if step == "accept":
                 accept(line, records)
             else:
@@ -94,7 +109,7 @@ def test_behind_a_refused_record_few_are_kept_and_the_rest_is_marked_to_be_read_
     assert lines.held[LIVE] == len(line.waiting) + 1 < 100
     assert line.has_skipped
     assert lines.skipped + lines.held[LIVE] == 1_011
-    assert [one.id for one in line.waiting] == list(range(len(line.waiting)))
+    assert [one.ordinal for one in line.waiting] == list(range(len(line.waiting)))
     assert [one.node for one in lines.troubled()] == ["a"]
 
 

@@ -10,6 +10,7 @@ from gateway.outbox.log import Log
 from gateway.outbox.page import ENTRY_BYTES, PAGE
 from gateway.outbox.reader import Reader
 from gateway.reading import Pending, Reading, Report, report_of
+from gateway.row import Row
 
 NAMES = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=128)
 NUMBERS = some.floats(allow_nan=False, allow_infinity=False)
@@ -127,7 +128,9 @@ def test_the_shortest_form_has_the_bytes_of_the_report_and_comes_back(
 ):
     single = (node, quantity, unit, value, at_s, digest)
     names, others = body.Names(), body.Names()
-    (written,) = body.encode_singles([single], names, 7, body.flags_of_single(assurance), room=4_000)
+    row = Row(node, quantity, unit, (value,), (at_s,), digest)
+    flags = body.flags_of_row(assurance)
+    (written,) = body.encode_row(row, 0, names, 7, flags, most=255, room=4_000, each_bytes=body.SINGLE_BYTES)
     assert written == body.encode(report_of(single, assurance), others, 7)
     assert names.places == others.places
     assert repr(body.decode_single(written, list(names.places), 0)) == repr(single)

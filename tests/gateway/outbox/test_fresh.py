@@ -5,9 +5,11 @@ import json
 import pytest
 
 from gateway.intake import Burst
+from gateway.outbox.batch import each_of
 from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.fresh import Fresh
 from gateway.reading import STREAMS
+from gateway.row import Row
 from gateway.store import StoreError
 from tests.gateway.cores import NOW_S, ManualTime, running_core
 from tests.gateway.test_outbox import made, put
@@ -16,13 +18,25 @@ TELEMETRY = STREAMS.index("telemetry")
 
 
 def single(number):
-    return (f"meter-{number % 3}", "temp", "Cel", number, 1_800_000_000.0 + number / 1000, number.to_bytes(16, "big"))
+    return (f"meter-{number // 50}", "temp", "Cel", number, 1_800_000_000.0 + number / 1000, number.to_bytes(16, "big"))
+
+
+def rows(first, count):
+    """Of one or two records each."""
+    made, at = [], first
+    while at < first + count:
+        both = [single(one) for one in range(at, min(at + 1 + at % 2, first + count))]
+        node, quantity, unit = both[0][:3]
+        values, times, digests = zip(*(one[3:] for one in both), strict=True)
+        made.append(Row(node, quantity, unit, values, times, b"".join(digests)))
+        at += len(both)
+    return made
 
 
 def fresh_with(*blocks, most=100):
     fresh = Fresh(most)
     for first, count in blocks:
-        fresh.add(TELEMETRY, first, [single(first + at) for at in range(count)], "none", 5.0)
+        fresh.add(TELEMETRY, first, rows(first, count), "none", 5.0)
         fresh.keep()
     return fresh
 
@@ -44,7 +58,7 @@ def fresh_with(*blocks, most=100):
 )
 def test_it_has_what_follows_without_a_gap(runs, most, most_bytes, expected):
     fresh = fresh_with((0, 5), (5, 4), (10, 2))
-    found = fresh.read(TELEMETRY, runs, most=most, most_bytes=most_bytes)
+    found = each_of(fresh.read(TELEMETRY, runs, most=most, most_bytes=most_bytes))
     assert [one.ordinal for one in found] == list(expected)
     assert [one.single for one in found] == [single(number) for number in expected]
     assert {one.stored_at_s for one in found} <= {5.0}
@@ -53,8 +67,8 @@ def test_it_has_what_follows_without_a_gap(runs, most, most_bytes, expected):
 def test_it_holds_the_newest_and_nothing_of_a_commit_that_failed():
     fresh = fresh_with(*((at, 5) for at in range(0, 50, 5)), most=12)
     assert not fresh.read(TELEMETRY, [(35, 50)], most=100)
-    assert [one.ordinal for one in fresh.read(TELEMETRY, [(40, 50)], most=100)] == list(range(40, 50))
-    fresh.add(TELEMETRY, 50, [single(50)], "none", 6.0)
+    assert [one.ordinal for one in each_of(fresh.read(TELEMETRY, [(40, 50)], most=100))] == list(range(40, 50))
+    fresh.add(TELEMETRY, 50, rows(50, 1), "none", 6.0)
     assert not fresh.read(TELEMETRY, [(50, 51)], most=100)
     fresh.forget()
     fresh.keep()

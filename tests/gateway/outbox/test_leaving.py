@@ -1,15 +1,22 @@
 """Between who gives up and who hands out: nothing is told as missing that goes out all the same."""
 
-from types import SimpleNamespace
-
 import pytest
 
+from gateway.outbox.batch import Stored, each_of
 from gateway.outbox.leaving import Leaving
 from gateway.outbox.ranges import Ranges
+from gateway.reading import STREAMS, Report
+from gateway.row import Row
 
 
 def records(*ordinals):
-    return [SimpleNamespace(ordinal=ordinal) for ordinal in ordinals]
+    report = Report(node="a", record_id="a/1", measured_at_s=0.0, readings=())
+    return [Stored.of(ordinal * len(STREAMS) + 2, report) for ordinal in ordinals]
+
+
+def row_of_records(first, end):
+    values = range(first, end)
+    return [Stored.in_row(2, first, Row("a", "t", None, values, values, bytes(16 * len(values))), "none", 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -27,9 +34,11 @@ def test_what_is_leaving_is_not_handed_over(chosen, gone, out, position):
     assert leaving.choose(2, lambda: chosen) == chosen
     for run in gone:
         already.add(*run)
-    kept = leaving.hand_over(2, records(3, 4, 5), gone=lambda: already, passed=passed.append)
-    assert [one.ordinal for one in kept] == out
-    assert (passed[-1] if passed else None) == position
+    for found in (records(3, 4, 5), row_of_records(3, 6)):
+        passed.clear()
+        kept = leaving.hand_over(2, found, gone=lambda: already, passed=passed.append)
+        assert [one.ordinal for one in each_of(kept)] == out
+        assert (passed[-1] if passed else None) == position
 
 
 def test_a_commit_that_failed_gives_nothing_up():
