@@ -87,6 +87,13 @@ class _Rows:
         """Those of `columns` from `at` to `end`, which are of one device and go one way."""
         quantity, unit, begun, salt = way
         copy = begun.copy
+        if end == at + 1:
+            hashed = copy()
+            hashed.update(b'%b", null, %b]]' % (columns.value_texts[at], columns.time_texts[at]))
+            digest = hashed.digest()[:DIGEST_BYTES]
+            self.rows.append(Row(device, quantity, unit, (columns.values[at],), (columns.times[at],), digest))
+            self._salts.append(salt)
+            return
         digests = []
         for texts in zip(columns.value_texts[at:end], columns.time_texts[at:end]):  # noqa: B905
             hashed = copy()
@@ -235,10 +242,6 @@ def _runs(devices: Sequence[str], columns: Plains, first: int) -> Sequence[tuple
     device, name, unit, kind = devices[0], names[0], units[0], kinds[0]
     if devices.count(device) == names.count(name) == units.count(unit) == kinds.count(kind) == count:
         return (((device, name, unit, kind), 0, count),)
-    runs: list[tuple[Said, int, int]] = []
-    at = 0
-    for said, alike in groupby(zip(devices, names, units, kinds)):  # noqa: B905
-        end = at + sum(1 for _ in alike)
-        runs.append((said, at, end))
-        at = end
-    return runs
+    each = list(zip(devices, names, units, kinds))  # noqa: B905
+    starts = [0, *(at for at in range(1, count) if each[at] != each[at - 1])]
+    return [(each[at], at, end) for at, end in zip(starts, [*starts[1:], count])]  # noqa: B905

@@ -71,12 +71,13 @@ class Columns(NamedTuple):
     digests: list[bytes]
 
     def add_row(self, row: Row) -> None:
-        count = len(row.values)
-        self.quantities.extend([row.quantity] * count)
-        self.units.extend([row.unit] * count)
-        self.values.extend(row.values)
-        self.times.extend(row.times)
-        self.digests.append(row.digests)
+        _, quantity, unit, values, times, digests = row
+        count = len(values)
+        self.quantities.extend((quantity,) * count)
+        self.units.extend((unit,) * count)
+        self.values.extend(values)
+        self.times.extend(times)
+        self.digests.append(digests)
 
     def add_single(self, single: Single) -> None:
         _, quantity, unit, value, time_s, digest = single

@@ -126,8 +126,10 @@ class Lines:
                 continue
             if not line.waiting:
                 line.since_s = now_s
-            line.add(stored)
-            kept += stored.span
+            span = stored.span
+            line.waiting.append(stored)
+            line.count += span
+            kept += span
             weight += stored.weight
             if not (line.is_queued or line.is_in_flight or line.is_blocked):
                 self._queue(line)

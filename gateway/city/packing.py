@@ -28,14 +28,14 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     if line.tries or len(set(map(_ASSURANCE, company))) > 1:
         company = list(itertools.takewhile(lambda one: _goes_with(one, first, line, tries), company))
     writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
-    columns = _columns(company)
-    count = writer.add_columns(columns)
+    takes_columns = content == "json"
+    count = writer.add_columns(_columns(company)) if takes_columns else 0
     if not count:
         writer.add(first.report)
         count = 1
     total = count_of(company)
     while count < total:
-        added = writer.add_columns(_columns(_part(company, count, count + _AGAIN)))
+        added = writer.add_columns(_columns(_part(company, count, count + _AGAIN))) if takes_columns else 0
         count += added
         if not added:
             if not _add(writer, _part(company, count, count + 1)[0]):
@@ -51,9 +51,11 @@ def _part(records: Iterable[Stored], first: int, end: int) -> list[Stored]:
     for one in records:
         if at >= end:
             break
-        if at + one.span > first:
-            found.append(one.part(max(first - at, 0), min(one.span, end - at)))
-        at += one.span
+        after = at + one.span
+        if after > first:
+            is_whole = at >= first and after <= end
+            found.append(one if is_whole else one.part(max(first - at, 0), min(one.span, end - at)))
+        at = after
     return found
 
 

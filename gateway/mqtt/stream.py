@@ -29,6 +29,11 @@ def _alike(
 
     above_id  from the packet id to the payload: its 2 bytes, and in MQTT 5 the length of the properties, which is 0
     """
+    if most == 1 or not data.startswith(head, at + length):  # the next is from another: mostly so behind a broker
+        after = at + len(head)
+        id_ = data[after : after + 2]
+        is_usual = id_ != _NO_ID and not (above_id == 3 and data[after + 2])
+        return ((id_,), (data[after + above_id : at + length],)) if is_usual else ((), ())
     packets = _packets(len(head), above_id - 2, length - len(head) - above_id)
     ids: list[bytes] = []
     bodies: list[bytes] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
@@ -70,9 +71,8 @@ class Stored(NamedTuple):
         """Those of a row, of which the first has that ordinal."""
         span = len(row.values)
         weight = _ROW_BYTES + _IN_ROW_BYTES * span
-        return cls(
-            first * len(STREAMS) + stream, row.node, assurance, SINGLE_BYTES * span, weight, row, 0, (), came_at_s, span
-        )
+        id_ = first * len(STREAMS) + stream
+        return _as_stored((id_, row[0], assurance, SINGLE_BYTES * span, weight, row, 0, (), came_at_s, span))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stored) and (self.id, self.span, self.report) == (other.id, other.span, other.report)
@@ -160,6 +160,7 @@ def count_of(records: Iterable[Stored]) -> int:
 
 
 _SPAN = attrgetter("span")
+_as_stored = partial(tuple.__new__, Stored)  # what Stored._make does, without a call in Python
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

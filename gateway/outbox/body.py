@@ -51,6 +51,7 @@ _SINGLE_BEGIN, _SINGLE_END = struct.Struct("<HIBB"), struct.Struct("<HHB")  # th
 _SINGLE_REAL = struct.Struct("<8sd2s16s5sd")
 _SINGLE_WHOLE = struct.Struct("<8sd2s16s5sq")
 _ONE = _U16.pack(1)
+_ONE_REAL, _ONE_WHOLE = struct.Struct("<HIBBdH16sHHBd"), struct.Struct("<HIBBdH16sHHBq")  # the same, of a row of one
 SINGLE_BYTES = _SINGLE_REAL.size
 _ASSURANCE_BITS = 0x0C  # with a good time, whose code is 0
 _TELEMETRY = _KIND_CODES["telemetry"]
@@ -115,37 +116,74 @@ def encode(report: Report, names: Names, stored_ms: int) -> bytes:
 
 
 def flags_of_row(assurance: Assurance) -> int:
-    """What `encode_row` puts into the flags: a good time, and an id that is a hash."""
+    """What `encode_rows` puts into the flags: a good time, and an id that is a hash."""
     return _QUALITY_CODES["good"] | _ASSURANCE_CODES[assurance] | _HASHED
 
 
-def encode_row(
-    row: Row, at: int, names: Names, stored_ms: int, flags: int, *, most: int, room: int, each_bytes: int
-) -> list[bytes]:
-    """The same bytes as `encode` makes of such reports of telemetry: of those from `at` on that fit.
+def encode_rows(
+    rows: Sequence[Row],
+    begun: tuple[int, int],
+    names: Names,
+    stored_ms: int,
+    flags: int,
+    *,
+    most: int,
+    room: int,
+    each: int,
+) -> tuple[list[bytes], tuple[int, int]]:
+    """The same bytes as `encode` makes of such reports of telemetry, of as many as fit; and where it goes on.
 
-    most, room  how many at most, and bytes for them and their names
-    each_bytes  what one of them takes, beside names
+    begun  the row and the place in it to begin with
+    most   records at most
+    room   bytes for them and their names, `each` of them beside names
     """
-    node, quantity, unit, values, times, digests = row
-    count, size = len(names.places), names.size
-    head = _SINGLE_BEGIN.pack(names.place(node), stored_ms, flags, _TELEMETRY)
-    unit_at = _NO_UNIT if unit is None else names.place(unit)
-    is_real = values[0].__class__ is float
-    tail = _SINGLE_END.pack(names.place(quantity), unit_at, _REAL if is_real else _WHOLE)
-    most = min(most, (room - names.size) // each_bytes)
-    if most <= 0:
-        names.shorten(count, size)
-        return []
+    written: list[bytes] = []
+    places, (first, at) = names.places, begun
+    for number in range(first, len(rows)):
+        row = rows[number]
+        node, quantity, unit, values, times, digests = row
+        count, size = len(places), names.size
+        node_at = places.get(node)
+        if node_at is None:
+            node_at = names.place(node)
+        unit_at = _NO_UNIT if unit is None else places.get(unit)
+        if unit_at is None:
+            unit_at = names.place(unit or "")
+        quantity_at = places.get(quantity)
+        if quantity_at is None:
+            quantity_at = names.place(quantity)
+        left = min(most, (room - names.size) // each) - len(written)
+        if left <= 0:
+            names.shorten(count, size)
+            return written, (number, at)
+        is_real = values[0].__class__ is float
+        tag = _REAL if is_real else _WHOLE
+        if len(values) == 1:
+            pack = _ONE_REAL.pack if is_real else _ONE_WHOLE.pack
+            time_s, value = times[0], values[0]
+            written.append(
+                pack(node_at, stored_ms, flags, _TELEMETRY, time_s, 1, digests, quantity_at, unit_at, tag, value)
+            )
+            continue
+        part = row if not at and len(values) <= left else row.part(at, at + left)
+        head = _SINGLE_BEGIN.pack(node_at, stored_ms, flags, _TELEMETRY)
+        written += _encode_several(part, head, _SINGLE_END.pack(quantity_at, unit_at, tag), is_real=is_real)
+        at += len(part.values)
+        if at < len(values):
+            return written, (number, at)
+        at = 0
+    return written, (len(rows), 0)
+
+
+def _encode_several(row: Row, head: bytes, tail: bytes, *, is_real: bool) -> list[bytes]:
+    """Records that begin with `head` and have `tail` before their values."""
     pack = _SINGLE_REAL.pack if is_real else _SINGLE_WHOLE.pack
-    if at or most < len(values):
-        _, _, _, values, times, digests = row.part(at, at + most)
-    columns = zip(values, times, DIGEST.iter_unpack(digests), strict=True)
+    columns = zip(row.values, row.times, DIGEST.iter_unpack(row.digests), strict=True)
     return [pack(head, time_s, _ONE, digest, tail, value) for value, time_s, (digest,) in columns]
 
 
 def decode_single(payload: bytes, names: Sequence[str], at: int) -> Single | None:
-    """What `encode_row` made these bytes of; None if it did not. Raises IndexError or struct.error."""
+    """What `encode_rows` made these bytes of; None if it did not. Raises IndexError or struct.error."""
     node, _, flags, kind, measured_at_s, count, digest, quantity, unit, tag = _SINGLE_HEAD.unpack_from(payload, at)
     if kind != _TELEMETRY or count != 1 or flags & ~_ASSURANCE_BITS != _HASHED or tag not in (_REAL, _WHOLE):
         return None

@@ -7,7 +7,7 @@ how many.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import cbor2
 
@@ -93,31 +93,25 @@ class Frame:
         self.next[stream] += 1
         return size
 
-    def put_rows(self, rows: Iterable[Row], stream: int, assurance: Assurance, *, now_s: float) -> int:
+    def put_rows(self, rows: Sequence[Row], stream: int, assurance: Assurance, *, now_s: float) -> int:
         """Add records in their shortest form. Returns their size in bytes."""
         kind, stored_ms, flags = RECORD | stream, self._stored_ms(now_s), body.flags_of_row(assurance)
-        before = self.next[stream]
-        for row in rows:
-            at, end = 0, len(row.values)
-            while at < end:
-                at += self._put_part(row, at, kind, stored_ms, flags)
-                if at < end:
-                    self._close()
-        return (self.next[stream] - before) * SINGLE_BYTES
-
-    def _put_part(self, row: Row, at: int, kind: int, stored_ms: int, flags: int) -> int:
-        """Add to this page what it has room for. Returns how many."""
-        page, stream = self._page, kind & 3
-        slot = page.counts[stream]
-        most, room = _MOST_SLOT - slot, ROOM - page.used
-        written = body.encode_row(row, at, page.names, stored_ms, flags, most=most, room=room, each_bytes=SINGLE_BYTES)
-        count = len(written)
-        if written:
-            page.entries.append((kind, slot, written))
-        page.used += count * SINGLE_BYTES
-        page.counts[stream] += count
-        self.next[stream] += count
-        return count
+        before, at = self.next[stream], (0, 0)
+        while True:
+            page = self._page
+            slot = page.counts[stream]
+            most, room = _MOST_SLOT - slot, ROOM - page.used
+            written, at = body.encode_rows(
+                rows, at, page.names, stored_ms, flags, most=most, room=room, each=SINGLE_BYTES
+            )
+            if written:
+                page.entries.append((kind, slot, written))
+                page.used += len(written) * SINGLE_BYTES
+                page.counts[stream] += len(written)
+                self.next[stream] += len(written)
+            if at[0] == len(rows):
+                return (self.next[stream] - before) * SINGLE_BYTES
+            self._close()
 
     def put_moved(self, report: Report, stream: int, ordinal: int, *, is_produced: bool, stored_at_s: float) -> None:
         """Add a copy of a record that has its ordinal already."""

@@ -7,7 +7,7 @@ thread adds; a reader finds what it wants here or, if it is late, on the pages.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from threading import Lock
 
@@ -67,18 +67,35 @@ class Fresh:
             most = min(most, -(-most_bytes // SINGLE_BYTES))
         found: list[Stored] = []
         with self._lock:
-            rows = self._rows[stream]
-            at = bisect_right(rows, runs[0][0], key=_ORDINAL) - 1 if runs else -1
             for first, end in runs:
-                while first < end and most > 0:
-                    while 0 <= at < len(rows) and rows[at].run[1] <= first:
-                        at += 1
-                    if not 0 <= at < len(rows) or rows[at].ordinal > first:
-                        return found
-                    one = rows[at]
-                    begin = first - one.ordinal
-                    part = one.part(begin, min(one.span, begin + min(end - first, most)))
-                    found.append(part)
-                    first += part.span
-                    most -= part.span
+                part = _of(self._rows[stream], first, min(end, first + most))
+                found += part
+                most -= count_of(part)
+                if most <= 0 or not part or part[-1].run[1] < end:
+                    break
         return found
+
+
+def _of(rows: Sequence[Stored], first: int, end: int) -> list[Stored]:
+    """The first of the records [first, end), up to one that is not here."""
+    at = max(bisect_right(rows, first, key=_ORDINAL) - 1, 0)
+    found = list(rows[at : bisect_right(rows, end - 1, key=_ORDINAL)])
+    if not found or not found[0].ordinal <= first < found[0].run[1]:
+        return []
+    if found[-1].run[1] - found[0].ordinal != count_of(found):  # others lie between them, which are on pages
+        found = list(_gapless(found))
+    if found[-1].run[1] > end:
+        found[-1] = found[-1].part(0, end - found[-1].ordinal)
+    if found[0].ordinal < first:
+        found[0] = found[0].part(first - found[0].ordinal, found[0].span)
+    return found
+
+
+def _gapless(rows: Sequence[Stored]) -> Iterator[Stored]:
+    """The first of them that follow each other."""
+    at = rows[0].ordinal
+    for one in rows:
+        if one.ordinal != at:
+            return
+        yield one
+        at += one.span

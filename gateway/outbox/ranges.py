@@ -88,9 +88,13 @@ class Ranges:
 
 def joined_runs(runs: Iterable[Run]) -> list[Run]:
     """The same numbers as ascending runs that lie apart."""
+    ordered = sorted(runs)
+    firsts, ends = tuple(zip(*ordered, strict=True)) or ((), ())
+    if ordered and firsts[1:] == ends[:-1]:
+        return [(firsts[0], ends[-1])]
     joined: list[Run] = []
     first = end = -1
-    for start, stop in sorted(runs):
+    for start, stop in ordered:
         if start <= end:
             end = max(end, stop)
             continue

@@ -31,8 +31,8 @@ SINGLES = some.tuples(
 )
 
 
-def one_by_one(singles, most_bytes):
-    writer = PackWriter("meter 1", "none", lane="live", most_bytes=most_bytes)
+def one_by_one(singles, most_bytes, content="json"):
+    writer = PackWriter("meter 1", "none", lane="live", content=content, most_bytes=most_bytes)
     count = 0
     for single in singles:
         try:
@@ -46,12 +46,12 @@ def one_by_one(singles, most_bytes):
     return writer.pack(), count
 
 
-def by_columns(records, most_bytes):
+def by_columns(records, most_bytes, content="json"):
     line = Line("meter 1", STREAMS.index("telemetry"), LIVE)
     for one in records:
         line.add(one)
     try:
-        return pack_of(line, content="json", most_records=1_000, most_bytes=most_bytes)
+        return pack_of(line, content=content, most_records=1_000, most_bytes=most_bytes)
     except PackError as error:
         return repr(error), 0
 
@@ -101,6 +101,12 @@ def test_a_pack_by_columns_says_what_its_reports_say(singles, most_bytes):
     reports = [Stored.of(number, report_of(single, "none")) for number, single in enumerate(singles)]
     mixed = [pair[number % 2] for number, pair in enumerate(zip(each_of(fresh), reports, strict=True))]
     require_the_same(by_columns(mixed, most_bytes), alone, singles, most_bytes)
+
+
+@settings(max_examples=100)
+@given(some.lists(SINGLES, min_size=1, max_size=12), some.integers(0, 1_500))
+def test_a_pack_in_cbor_is_the_pack_of_its_reports(singles, most_bytes):
+    assert by_columns(in_rows(singles), most_bytes, "cbor") == one_by_one(singles, most_bytes, "cbor")
 
 
 def test_milliseconds_are_told_in_few_bytes():

@@ -130,7 +130,7 @@ def test_the_shortest_form_has_the_bytes_of_the_report_and_comes_back(
     names, others = body.Names(), body.Names()
     row = Row(node, quantity, unit, (value,), (at_s,), digest)
     flags = body.flags_of_row(assurance)
-    (written,) = body.encode_row(row, 0, names, 7, flags, most=255, room=4_000, each_bytes=body.SINGLE_BYTES)
+    (written,), _ = body.encode_rows([row], (0, 0), names, 7, flags, most=255, room=4_000, each=body.SINGLE_BYTES)
     assert written == body.encode(report_of(single, assurance), others, 7)
     assert names.places == others.places
     assert repr(body.decode_single(written, list(names.places), 0)) == repr(single)

@@ -1,9 +1,11 @@
 """Ranges against a plain set of numbers."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as some
 
-from gateway.outbox.ranges import Ranges, runs_of
+from gateway.outbox.ranges import Ranges, joined_runs, runs_of
 
 RUNS = some.lists(some.tuples(some.integers(0, 60), some.integers(0, 12)).map(lambda run: (run[0], run[0] + run[1])))
 
@@ -44,3 +46,10 @@ def test_what_is_common_is_the_intersection(mine, theirs):
 @given(some.sets(some.integers(0, 100)))
 def test_runs_of_numbers_are_those_numbers(numbers):
     assert numbers_of(runs_of(numbers)) == numbers
+
+
+@given(some.lists(some.tuples(some.integers(0, 40), some.integers(1, 6)).map(lambda run: (run[0], sum(run)))))
+def test_joined_runs_are_the_same_numbers_apart(runs):
+    joined = joined_runs(runs)
+    assert numbers_of(joined) == set().union(*(range(*run) for run in runs))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(joined))
