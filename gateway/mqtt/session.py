@@ -301,7 +301,7 @@ class Session(Connection):
     # Ending
 
     def on_error(self, error: ProtocolError) -> None:
-        if error.reason == "connack_of_v311":
+        if error.reason == "connack_of_v311" and not self.connack.done():
             failure = SessionError("downgraded", "the broker speaks MQTT 3.1.1 only; it must speak MQTT 5")
         else:
             failure = SessionError("protocol_error", f"the broker sent what MQTT 5 forbids: {error}")
