@@ -102,6 +102,7 @@ class PackWriter:
     ) -> None:
         self.kind = (node, assurance)
         self.size_bytes = _REST_BYTES
+        self.is_full = False  # what came by columns was cut for want of room
         self._lane = lane
         self._content = content
         self._write: Callable[[str | None, float | None, Reading, float], str | bytes]
@@ -160,6 +161,7 @@ class PackWriter:
             return 0
         self._name, self._time_s = self.kind[0], found.base_s
         self.size_bytes += found.size
+        self.is_full = found.is_cut
         self._records += found.texts  # type: ignore[operator]
         self._record_ids += found.record_ids
         self._record_counts += ["1"] * len(found.texts)

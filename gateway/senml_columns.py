@@ -20,12 +20,14 @@ quoted = json.encoder.encode_basestring_ascii
 
 
 class Written(NamedTuple):
-    """Records as text, their ids, the base time that their times count from, and what they take in a message."""
+    """Records as text, their ids, the base time that their times count from, what they take in a message, and whether
+    others had no room."""
 
     texts: list[str]
     record_ids: list[str]
     base_s: float
     size: int
+    is_cut: bool
 
 
 def write_columns(node: str, columns: Columns, base_s: float | None, *, more_bytes: int, room: int) -> Written | None:
@@ -46,11 +48,12 @@ def write_columns(node: str, columns: Columns, base_s: float | None, *, more_byt
         texts[0] = f'{{"bn":{quoted(node + "_")},"bt":{number_text(base)},{texts[0][1:]}'
     head = record_id_head(node)
     more_bytes += len(head) + 2 * DIGEST_BYTES
+    writable = len(texts)
     count = _fitting(texts, more_bytes, room, least=base_s is None)
     texts = texts[:count]
     ids = b"".join(digests)[: count * DIGEST_BYTES].hex(" ", DIGEST_BYTES).split(" ") if count else []
     size = sum(map(len, texts)) + count * more_bytes
-    return Written(texts, [head + one for one in ids], base, size) if count else None
+    return Written(texts, [head + one for one in ids], base, size, count < writable) if count else None
 
 
 def _base_of(times: Sequence[float]) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from gateway.city.lines import Line
-from gateway.outbox import Stored, count_of
+from gateway.outbox import Stored, count_of, each_of
 from gateway.row import Columns, Row
 from gateway.senml import Content, Pack, PackError, PackWriter
 
@@ -33,15 +33,21 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     if not count:
         writer.add(first.report)
         count = 1
-    total = count_of(company)
-    while count < total:
-        added = writer.add_columns(_columns(_part(company, count, count + _AGAIN))) if takes_columns else 0
+    if not writer.is_full and count < count_of(company):
+        count = _add_rest(writer, each_of(company), count, takes_columns=takes_columns)
+    return writer.pack(), count
+
+
+def _add_rest(writer: PackWriter, each: Sequence[Stored], count: int, *, takes_columns: bool) -> int:
+    """Add those after the first `count`, as far as they fit. Returns how many there are then."""
+    while count < len(each):
+        added = writer.add_columns(_columns(each[count : count + _AGAIN])) if takes_columns else 0
         count += added
         if not added:
-            if not _add(writer, _part(company, count, count + 1)[0]):
+            if not _add(writer, each[count]):
                 break
             count += 1
-    return writer.pack(), count
+    return count
 
 
 def _part(records: Iterable[Stored], first: int, end: int) -> list[Stored]:

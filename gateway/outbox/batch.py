@@ -151,6 +151,8 @@ class Stored(NamedTuple):
 
 def each_of(records: Sequence[Stored]) -> tuple[Stored, ...]:
     """Every record by itself."""
+    if count_of(records) == len(records):
+        return tuple(records)
     return tuple(one.part(at, at + 1) for one in records for at in range(one.span))
 
 
