@@ -143,15 +143,8 @@ def encode_rows(
         row = rows[number]
         node, quantity, unit, values, times, digests = row
         count, size = len(places), names.size
-        node_at = places.get(node)
-        if node_at is None:
-            node_at = names.place(node)
-        unit_at = _NO_UNIT if unit is None else places.get(unit)
-        if unit_at is None:
-            unit_at = names.place(unit or "")
-        quantity_at = places.get(quantity)
-        if quantity_at is None:
-            quantity_at = names.place(quantity)
+        node_at, unit_at = names.place(node), _NO_UNIT if unit is None else names.place(unit)
+        quantity_at = names.place(quantity)
         left = min(most, (room - names.size) // each) - len(written)
         if left <= 0:
             names.shorten(count, size)

@@ -67,7 +67,7 @@ class Fresh:
             most = min(most, -(-most_bytes // SINGLE_BYTES))
         found: list[Stored] = []
         with self._lock:
-            for first, end in runs:
+            for first, end in runs if most > 0 else ():
                 part = _of(self._rows[stream], first, min(end, first + most))
                 found += part
                 most -= count_of(part)
