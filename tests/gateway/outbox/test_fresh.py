@@ -54,6 +54,7 @@ def fresh_with(*blocks, most=100):
         ([(0, 5), (9, 12)], 100, None, range(5)),
         ([(50, 60)], 100, None, []),
         ([], 100, None, []),
+        ([(2, 9)], 0, None, []),  # in the middle of a row
     ],
 )
 def test_it_has_what_follows_without_a_gap(runs, most, most_bytes, expected):
