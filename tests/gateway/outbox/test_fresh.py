@@ -59,7 +59,9 @@ def fresh_with(*blocks, most=100):
 )
 def test_it_has_what_follows_without_a_gap(runs, most, most_bytes, expected):
     fresh = fresh_with((0, 5), (5, 4), (10, 2))
-    found = each_of(fresh.read(TELEMETRY, runs, most=most, most_bytes=most_bytes))
+    read = fresh.read(TELEMETRY, runs, most=most, most_bytes=most_bytes)
+    assert all(one.span for one in read)
+    found = each_of(read)
     assert [one.ordinal for one in found] == list(expected)
     assert [one.single for one in found] == [single(number) for number in expected]
     assert {one.stored_at_s for one in found} <= {5.0}
