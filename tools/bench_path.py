@@ -24,7 +24,8 @@ from gateway.mqtt.access import Peer
 from gateway.mqtt.device import DeviceConnection
 from gateway.mqtt.encode import encode_publish
 from gateway.mqtt.packet import V311, Connect, Publish
-from gateway.outbox.batch import Batch, Lane, count_of
+from gateway.outbox.batch import Batch, Lane
+from gateway.outbox.stored import count_of
 from gateway.reading import STREAMS
 from gateway.southbound.mqtt import IngestListener
 from gateway.start import open_core

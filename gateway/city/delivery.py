@@ -31,8 +31,8 @@ from gateway.senml import PackError, UndatedError
 log = logging.getLogger(__name__)
 
 _READ_RECORDS, _READ_BYTES = 1_000, 524_288  # taken from the outbox at one time
-_HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 24_000, OWED: 48_000}  # records read ahead, per group
-_HELD_BYTES = {LIVE_ALARMS: 2 << 20, OWED_ALARMS: 2 << 20, LIVE: 9 << 20, OWED: 13 << 20}  # of memory, for long ones
+_HELD = {LIVE_ALARMS: 2_000, OWED_ALARMS: 2_000, LIVE: 24_000, OWED: 64_000}  # records read ahead, per group
+_HELD_BYTES = {LIVE_ALARMS: 2 << 20, OWED_ALARMS: 2 << 20, LIVE: 9 << 20, OWED: 8 << 20}  # of memory, for long ones
 _LOOK_AGAIN_S = 0.05  # for alarms alone, before looking whether there is room for more
 _SKIPPED = 32_000  # records left unread behind refused lines before reading stops
 _SKIPPING_AGAIN_S = 5.0

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from gateway.outbox import Batch, Lane, Stored, count_of
-from gateway.reading import STREAMS
+from gateway.outbox import Batch, Lane, Places, Sheet, Singles, Stored, count_of
+from gateway.reading import STREAMS, Assurance
 
 _ALARM = STREAMS.index("alarm")
 LIVE_ALARMS, OWED_ALARMS, LIVE, OWED = range(4)  # the groups: what is read, and bounded, apart from the others
@@ -25,13 +25,14 @@ GROUPS: tuple[tuple[Lane, Sequence[int]], ...] = (
 )
 RANKS = [(group, stream) for group, (_, streams) in enumerate(GROUPS) for stream in streams]
 _WEIGHT = attrgetter("weight")
+_FEW = 8  # records: columns of fewer would take more memory than they do
 _KEPT_OF_BLOCKED = 64  # records of a line that the platform refuses; what comes behind stays in the outbox alone
 
 
 class Line:
     """Records of one node, class and lane, oldest first.
 
-    count        records in `waiting`, where several may be one item
+    count        records in `waiting`
     since_s      when the first of them came into an empty line; 0 if a pack has gone since
     tries        how often each record was refused for its payload
     piece        most records in one pack while some are suspect
@@ -40,6 +41,9 @@ class Line:
     """
 
     __slots__ = (
+        "_last",
+        "_last_assurance",
+        "_waiting",
         "count",
         "group",
         "has_skipped",
@@ -56,7 +60,6 @@ class Line:
         "stuck_since_s",
         "tries",
         "trouble",
-        "waiting",
     )
 
     def __init__(self, node: str, stream: int, group: int) -> None:
@@ -65,7 +68,9 @@ class Line:
         self.group = group
         self.lane: Lane = GROUPS[group][0]
         self.rank = RANKS.index((group, stream))
-        self.waiting: deque[Stored] = deque()
+        self._waiting: deque[Stored] = deque()
+        self._last: Places | Singles | None = None  # the last ones, while more may come
+        self._last_assurance: Assurance = "none"
         self.count = 0
         self.since_s = 0.0
         self.is_in_flight = self.is_queued = self.is_blocked = self.has_skipped = False
@@ -75,19 +80,53 @@ class Line:
         self.stuck_since_s = 0.0
         self.trouble = ""
 
-    def add(self, stored: Stored) -> None:
-        """Last of all."""
-        self.waiting.append(stored)
+    @property
+    def waiting(self) -> deque[Stored]:
+        """Its records; several may be one item."""
+        self._close()
+        return self._waiting
+
+    def add(self, stored: Stored) -> int:
+        """Last of all. Returns the bytes of memory that it takes here, roughly."""
+        source = stored.source
+        if isinstance(source, Sheet) and self.count >= _FEW:
+            self.count += 1
+            return self._add_to_last(stored, source)
+        self._close()
+        self._waiting.append(stored)
         self.count += stored.span
+        return stored.weight
+
+    def _add_to_last(self, stored: Stored, sheet: Sheet) -> int:
+        """One that is on a page goes with the last ones if it can: they take a third of the memory so."""
+        single = stored.single
+        if single is not None and not Singles.takes(single):
+            single = None
+        last = self._last
+        if last is None or self._last_assurance != stored.assurance or (single is None and isinstance(last, Singles)):
+            self._close()
+            self._last = last = Places() if single is None else Singles()
+            self._last_assurance = stored.assurance
+        if isinstance(last, Places):
+            return last.add(stored.id, stored.size, sheet, stored.at)
+        assert single is not None
+        return last.add(stored.id, single)
+
+    def _close(self) -> None:
+        """What comes next goes with others."""
+        if self._last is not None:
+            self._waiting.append(Stored.several(self.node, self._last_assurance, self._last))
+            self._last = None
 
     def take(self, count: int) -> tuple[Stored, ...]:
         """The first records, which are no longer here."""
         taken = []
+        waiting = self.waiting
         self.count -= count
         while count > 0:
-            one = self.waiting.popleft()
+            one = waiting.popleft()
             if one.span > count:
-                self.waiting.appendleft(one.part(count, one.span))
+                waiting.appendleft(one.part(count, one.span))
                 one = one.part(0, count)
             taken.append(one)
             count -= one.span
@@ -95,7 +134,7 @@ class Line:
 
     def put_back(self, records: Sequence[Stored]) -> None:
         """First of all."""
-        self.waiting.extendleft(reversed(records))
+        self._waiting.extendleft(reversed(records))
         self.count += count_of(records)
 
 
@@ -124,13 +163,10 @@ class Lines:
             if line.has_skipped or (line.retries and line.count >= _KEPT_OF_BLOCKED):
                 line.has_skipped = True
                 continue
-            if not line.waiting:
+            if not line.count:
                 line.since_s = now_s
-            span = stored.span
-            line.waiting.append(stored)
-            line.count += span
-            kept += span
-            weight += stored.weight
+            weight += line.add(stored)
+            kept += stored.span
             if not (line.is_queued or line.is_in_flight or line.is_blocked):
                 self._queue(line)
         self.held[group] += kept
@@ -157,7 +193,7 @@ class Lines:
         line.is_in_flight = False
         line.retries = 0
         line.trouble = ""
-        if line.waiting:
+        if line.count:
             self._queue(line)
         elif not line.has_skipped:
             self._lines[line.group, line.stream].pop(line.node, None)

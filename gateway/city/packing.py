@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from gateway.city.lines import Line
 from gateway.outbox import Stored, count_of, each_of
-from gateway.row import Columns, Row
+from gateway.row import Columns
 from gateway.senml import Content, Pack, PackError, PackWriter
 
 _ASSURANCE = attrgetter("assurance")
@@ -21,10 +21,11 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     most_bytes  by Pack.size_bytes; a first record that is larger goes alone all the same
     Raises      PackError if the first record goes into no message
     """
-    first = line.waiting[0]
+    waiting = line.waiting
+    first = waiting[0]
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
-    company = _part(line.waiting, 0, min(most_records, (most_records, line.piece, 1)[tries]))
+    company = _part(waiting, 0, min(most_records, (most_records, line.piece, 1)[tries]))
     if line.tries or len(set(map(_ASSURANCE, company))) > 1:
         company = list(itertools.takewhile(lambda one: _goes_with(one, first, line, tries), company))
     writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)
@@ -69,14 +70,8 @@ def _columns(company: Iterable[Stored]) -> Columns:
     """The first of them in their shortest form, as far as they have one."""
     columns = Columns([], [], [], [], [])
     for one in company:
-        source = one.source
-        if isinstance(source, Row):
-            columns.add_row(source)
-            continue
-        single = one.single
-        if single is None:
+        if not one.fill(columns):
             break
-        columns.add_single(single)
     return columns
 
 

@@ -132,7 +132,7 @@ class Verdicts:
         self.is_probing = False
         _forget_tries(line, records)
         was_stuck = line.lane == "live" and line.retries > 0 and now_s - line.stuck_since_s > _STALE_S
-        if was_stuck or (line.has_skipped and not line.waiting):
+        if was_stuck or (line.has_skipped and not line.count):
             self.wants_rewind = True
         self._lines.finish(line, records)
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from threading import Lock
 
-from gateway.outbox.batch import Stored, count_of
 from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.ranges import Run
+from gateway.outbox.stored import Stored, count_of
 from gateway.reading import STREAMS, Assurance
 from gateway.row import Row
 

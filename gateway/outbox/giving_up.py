@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gateway import gaps
 from gateway.gaps import Gap
-from gateway.outbox.batch import Stored
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run
+from gateway.outbox.stored import Stored
 from gateway.outbox.thinning import originals
 
 _FEW = 16

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.outbox.batch import Batch, Lane, Stored, each_of
+from gateway.outbox.batch import Batch, Lane
 from gateway.outbox.ledger import Ledger
 from gateway.outbox.ranges import Run
+from gateway.outbox.stored import Stored, each_of
 from gateway.reading import STREAMS
 
 _SOON_TAKEN = 1_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from gateway.outbox.batch import Stored, each_of
 from gateway.outbox.ranges import Ranges, Run
+from gateway.outbox.stored import Stored, each_of
 from gateway.reading import STREAMS
 
 

@@ -16,13 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.boot_table import BootTable, resolved_head
-from gateway.outbox.batch import Backlog, Batch, Lane, Stored, count_of, each_of
+from gateway.outbox.batch import Backlog, Batch, Lane
 from gateway.outbox.bounds import Bounds
 from gateway.outbox.entries import Transaction
 from gateway.outbox.lanes import Lanes
 from gateway.outbox.ledger import AuditRow, Ledger, Outcome
-from gateway.outbox.ranges import Run, joined_runs
+from gateway.outbox.ranges import Run
 from gateway.outbox.reader import Reader
+from gateway.outbox.stored import Stored, count_of, each_of, runs_in
 from gateway.reading import STREAMS, Assurance, Report, stream_of, to_bytes
 from gateway.row import Row
 
@@ -234,8 +235,8 @@ class Outbox:
         for (city, stream, outcome), batches in joined.items():
             if outcome == "refused":
                 self._quarantine(tx, batches, reason)
-            runs = [stored.run for batch in batches for stored in batch.records]
-            tx.settle(city, stream, outcome, joined_runs(runs))
+            runs = runs_in(stored for batch in batches for stored in batch.records)
+            tx.settle(city, stream, outcome, runs)
 
     def _quarantine(self, tx: Transaction, batches: Sequence[Batch], reason: str) -> None:
         for batch in batches:

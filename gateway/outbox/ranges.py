@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -16,8 +17,8 @@ class Ranges:
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         pairs = list(runs)
-        self.firsts = [first for first, _ in pairs]
-        self.ends = [end for _, end in pairs]
+        self.firsts = array("Q", [first for first, _ in pairs])  # a city that answers out of order leaves thousands
+        self.ends = array("Q", [end for _, end in pairs])
 
     def copy(self) -> Ranges:
         made = Ranges()
@@ -45,8 +46,8 @@ class Ranges:
         for at in range(low, high):
             known += max(0, min(end, self.ends[at]) - max(first, self.firsts[at]))
             new_first, new_end = min(new_first, self.firsts[at]), max(new_end, self.ends[at])
-        self.firsts[low:high] = [new_first]
-        self.ends[low:high] = [new_end]
+        self.firsts[low:high] = array("Q", (new_first,))
+        self.ends[low:high] = array("Q", (new_end,))
         return end - first - known
 
     def missing(self, first: int, end: int) -> Iterator[Run]:

@@ -8,13 +8,14 @@ from operator import attrgetter
 from sys import intern
 
 from gateway.outbox import body
-from gateway.outbox.batch import Stored
 from gateway.outbox.entries import Moved
 from gateway.outbox.leaf import Leaf
 from gateway.outbox.log import Log
 from gateway.outbox.page import AS_TEXT, ENTRY_BYTES, MOVED, PAGE, PRODUCED, RECORD
+from gateway.outbox.places import Sheet
 from gateway.outbox.ranges import Run
 from gateway.outbox.segment import Segment
+from gateway.outbox.stored import Stored
 from gateway.reading import STREAMS, Report, from_bytes
 
 _PLACE = struct.Struct("<Qd")
@@ -110,13 +111,16 @@ def _records(leaf: Leaf, stream: int, first: int, end: int) -> list[Stored]:
     base, base_s = leaf.header.firsts[stream], leaf.header.base_s
     names = [intern(name) for name in leaf.names]  # every page names the same nodes, and tens of thousands wait
     wanted = RECORD | stream
+    sheet = Sheet(b"", names)
     found = []
     for kind, slot, data, start, stop in leaf.entries:
         ordinal = base + slot
         if kind & _WHICH == wanted and first <= ordinal < end:
             id_, size = ordinal * _STREAMS + stream, ENTRY_BYTES + stop - start
             if start and not (leaf.is_damaged or kind & AS_TEXT):
-                found.append(Stored.on_page(id_, data, _PLACES[start], names, size))
+                if sheet.page is not data:
+                    sheet = Sheet(data, names)
+                found.append(Stored.on_page(id_, sheet, _PLACES[start], size))
                 continue
             report = read_report(kind, data, start, stop, names)
             if report is not None:

@@ -20,6 +20,7 @@ from gateway.clock import ClockTrust
 from gateway.core import Core
 from tests.gateway.cores import hear, running_core
 from tests.gateway.link_node import LinkNode, report
+from tests.gateway.packs import packs_of
 
 START_S = 1_790_000_000.0
 
@@ -53,7 +54,7 @@ async def be_city(core: Core) -> None:
 
 
 def deliver(batch: object) -> None:
-    for pack in batch.packs(16):  # type: ignore[attr-defined]
+    for pack in packs_of(batch, 16):
         for stored in pack.records:
             one = senml.encode([stored.report], lane="live")
             say(delivered=stored.report.record_id, content=one.payload.decode())

@@ -11,6 +11,7 @@ from gateway.outbox.view import look
 from gateway.reading import Reading, Report, from_bytes, to_bytes
 from tests.gateway.cores import ManualTime, deliver_all, hear, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
+from tests.gateway.packs import packs_of
 
 
 def made(node, seq, *, kind="telemetry"):
@@ -74,7 +75,7 @@ async def test_oldest_waits_for_the_next_commit(tmp_path):
 async def test_packs_hold_one_node_each_and_may_be_settled_in_any_order(tmp_path):
     async with running_core(tmp_path) as core:
         await put(core, *(made(node, seq) for seq in range(10) for node in "abc"))
-        packs = (await core.outbox.oldest("city", 100)).packs(4)
+        packs = packs_of(await core.outbox.oldest("city", 100), 4)
         assert [len(pack.records) for pack in packs] == [4, 4, 2] * 3
         assert all(len({stored.report.node for stored in pack.records}) == 1 for pack in packs)
         random.Random(3).shuffle(packs)
@@ -257,7 +258,7 @@ async def _step(core, chance, cities, node, seq, delivered):
         return seq + count + chance.choice([0, 0, 3])
     city = chance.choice(cities)
     if (await core.outbox.backlog(city)).records:
-        packs = (await core.outbox.oldest(city, chance.randint(1, 50))).packs(chance.randint(1, 16))
+        packs = packs_of(await core.outbox.oldest(city, chance.randint(1, 50)), chance.randint(1, 16))
         some = [(pack, chance.choice(["delivered", "unheard", "refused"])) for pack in packs if chance.random() < 0.8]
         await core.outbox.settle(some)
         for pack, _ in some:

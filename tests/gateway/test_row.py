@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from gateway.outbox.batch import Stored, count_of, each_of
 from gateway.outbox.frame import Frame
+from gateway.outbox.stored import Stored, count_of, each_of
 from gateway.reading import STREAMS
 from gateway.row import Row
 

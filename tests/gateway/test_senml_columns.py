@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 
 from gateway.city.lines import LIVE, Line
 from gateway.city.packing import pack_of
-from gateway.outbox.batch import Stored, each_of
+from gateway.outbox.stored import Stored, each_of
 from gateway.reading import STREAMS, record_id_of, report_of
 from gateway.row import Row
 from gateway.senml import PackError, PackWriter

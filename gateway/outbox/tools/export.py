@@ -22,8 +22,8 @@ from typing import Any, BinaryIO
 import cbor2
 
 from gateway.errors import ConfigError
-from gateway.outbox.batch import Stored
 from gateway.outbox.ranges import Run
+from gateway.outbox.stored import Stored
 from gateway.outbox.tools import format1
 from gateway.outbox.tools.place import add_place_arguments, data_dir_of
 from gateway.outbox.view import View, look

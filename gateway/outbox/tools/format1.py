@@ -17,11 +17,11 @@ from pathlib import Path
 from gateway.boot_table import read_boots
 from gateway.boot_times import Boot, resolved
 from gateway.errors import ConfigError
-from gateway.outbox.batch import Stored
 from gateway.outbox.ledger import COLUMNS
 from gateway.outbox.page import MOVED, RECORD
 from gateway.outbox.reader import read_report
 from gateway.outbox.segment import FIRST
+from gateway.outbox.stored import Stored
 from gateway.outbox.view import View
 from gateway.reading import STREAMS, Report, to_bytes
 from gateway.store_errors import StoreError, translated

@@ -1,11 +1,17 @@
 """Lines: of each node, class and lane one pack on its way, in order, whatever comes when. No clock, no I/O."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.city.lines import GROUPS, LIVE, LIVE_ALARMS, OWED, OWED_ALARMS, RANKS, Lines, ranks_of
-from gateway.outbox import Batch, Stored, each_of
-from gateway.reading import STREAMS
+from gateway.outbox import Batch, Sheet, Stored, each_of
+from gateway.outbox.frame import Frame
+from gateway.outbox.page import ENTRY_BYTES, PAGE, entries_of, header_of, names_of
+from gateway.outbox.ranges import joined_runs
+from gateway.outbox.stored import runs_in
+from gateway.reading import STREAMS, Reading
 from gateway.row import Row
 from tests.gateway.city.street import made
 
@@ -26,8 +32,34 @@ def row_batch(node, count, first):
     return Batch(city="city", stream=TELEMETRY, lane="live", records=records)
 
 
+def page_batch(node, values, first):
+    """One record of a node for each value, as they come from the disk, and their reports."""
+    frame = Frame([0, 0, first, 0])
+    reports = [on_disk(node, at, value) for at, value in enumerate(values, first)]
+    for report in reports:
+        frame.put_record(report, TELEMETRY, is_produced=False, now_s=0.0)
+    data = frame.to_bytes(1, 7)
+    records = []
+    for at in range(0, len(data), PAGE):
+        page = data[at : at + PAGE]
+        sheet, base = Sheet(page, names_of(page, 7)), header_of(page).firsts[TELEMETRY]
+        for _, slot, start, end in entries_of(page):
+            id_ = (base + slot) * len(STREAMS) + TELEMETRY
+            records.append(Stored.on_page(id_, sheet, start, ENTRY_BYTES + end - start))
+    return Batch(city="city", stream=TELEMETRY, lane="live", records=tuple(records)), reports
+
+
+def on_disk(node, number, value):
+    """A report in its shortest form there, unless its value has none."""
+    reading = Reading(quantity="count", value=value)
+    report = replace(made(node, number), record_id=f"{node}/h/{number:032x}", epoch=None, seq=None)
+    return replace(report, readings=(reading,))
+
+
+VALUES = st.one_of(st.just(2.5), st.just(7), st.just(1 << 60), st.just("text"))
 STEPS = st.lists(
     st.one_of(
+        st.tuples(st.just("add page"), st.tuples(st.sampled_from("abc"), st.lists(VALUES, min_size=1, max_size=30))),
         st.tuples(st.just("add row"), st.tuples(st.sampled_from("abc"), st.integers(1, 7))),
         st.tuples(st.just("add"), st.lists(st.sampled_from("abc"), min_size=1, max_size=5)),
         st.tuples(st.just("start"), st.integers(1, 3)),
@@ -41,7 +73,7 @@ STEPS = st.lists(
 @given(STEPS)
 @settings(max_examples=300)
 def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(steps):
-    lines, now_s, stored, under_way, accepted = Lines(), 0.0, 0, [], {}
+    lines, now_s, stored, under_way, accepted, said = Lines(), 0.0, 0, [], {}, {}
     rank = RANKS.index((LIVE, TELEMETRY))
 
     def start(most):
@@ -50,7 +82,11 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
             under_way.append((line, lines.start(line, min(most, line.count))))
 
     def accept(line, records):
-        accepted.setdefault(line.node, []).extend(one.ordinal for one in each_of(records))
+        each = each_of(records)
+        assert {one.node for one in each} == {line.node}
+        assert all(repr(one.report) == repr(said[one.ordinal]) for one in each if one.ordinal in said)
+        assert runs_in(records) == joined_runs(one.run for one in each)
+        accepted.setdefault(line.node, []).extend(one.ordinal for one in each)
         lines.finish(line, records)
 
     for step, value in steps:
@@ -60,6 +96,11 @@ def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(s
         elif step == "add row":
             lines.add(row_batch(*value, stored), now_s)
             stored += value[1]
+        elif step == "add page":
+            batch_, reports = page_batch(*value, stored)
+            lines.add(batch_, now_s)
+            said |= enumerate(reports, stored)
+            stored += len(reports)
         elif step == "start":
             start(value)
         elif step == "wait":
@@ -106,10 +147,10 @@ def test_behind_a_refused_record_few_are_kept_and_the_rest_is_marked_to_be_read_
     line.retries = 1
     lines.put_back(line, records, until_s=5.0)
     lines.add(batch("a" * 1_000 + "b", 10), 1.0)
-    assert lines.held[LIVE] == len(line.waiting) + 1 < 100
+    assert lines.held[LIVE] == line.count + 1 < 100
     assert line.has_skipped
     assert lines.skipped + lines.held[LIVE] == 1_011
-    assert [one.ordinal for one in line.waiting] == list(range(len(line.waiting)))
+    assert [one.ordinal for one in each_of(line.waiting)] == list(range(line.count))
     assert [one.node for one in lines.troubled()] == ["a"]
 
 

@@ -27,6 +27,7 @@ from gateway.outbox.bounds import Limits
 from gateway.reading import STREAMS, Reading
 from tests.gateway.cores import deliver_all, missed_by, running_core
 from tests.gateway.machines import ScriptedMachine
+from tests.gateway.packs import packs_of
 from tests.gateway.test_outbox import made, put
 
 CITIES = ["one", "two"]
@@ -107,7 +108,7 @@ class Street(RuleBasedStateMachine):
         async def take():
             if (await self.core.outbox.backlog(city)).records:
                 batch = await self.core.outbox.oldest(city, most)
-                self.under_way += batch.packs(7)
+                self.under_way += packs_of(batch, 7)
 
         self.runner.run(take())
 

@@ -15,6 +15,7 @@ from gateway.reading import STREAMS
 from tests.gateway.cores import NOW_S, ManualTime, deliver_all, hear, running_core
 from tests.gateway.link_node import LinkNode
 from tests.gateway.outbox.stores import CITIES, made, outbox, put
+from tests.gateway.packs import packs_of
 
 REPOSITORY = Path(__file__).parents[3]
 FIRST_VERSION = "6981e7b"  # the last commit whose store was of format 1
@@ -27,6 +28,7 @@ from pathlib import Path
 from gateway.clock import ClockTrust
 from gateway.core import open_core
 from gateway.intake import Message, Uplink
+from tests.gateway.packs import packs_of
 
 async def main(data_dir, frames):
     clock = ClockTrust(wall=lambda: 1.8e9 + 100, monotonic=lambda: 100.0)
@@ -90,7 +92,7 @@ async def fill(data_dir):
         own = await core.intake.submit_own([])
         while (batch := await core.outbox.oldest("near", 200)).stream != STREAMS.index("telemetry"):
             await core.outbox.mark_delivered(batch)
-        packs = batch.packs(40)
+        packs = packs_of(batch, 40)
         await core.outbox.settle([(packs[0], "delivered"), (packs[2], "unheard")])
         audit = [row.as_dict() for row in await core.outbox.audit()]
     return {"old": old, "new": node.frame(2), "own": own, "audit": audit, "waiting": waiting_in(data_dir)}

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from gateway.intake import Burst
-from gateway.outbox.batch import each_of
 from gateway.outbox.frame import SINGLE_BYTES
 from gateway.outbox.fresh import Fresh
+from gateway.outbox.stored import each_of
 from gateway.reading import STREAMS
 from gateway.row import Row
 from gateway.store import StoreError

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.outbox.batch import Stored, each_of
 from gateway.outbox.leaving import Leaving
 from gateway.outbox.ranges import Ranges
+from gateway.outbox.stored import Stored, each_of
 from gateway.reading import STREAMS, Report
 from gateway.row import Row
 
