@@ -92,7 +92,8 @@ class Line:
         if isinstance(source, Sheet) and self.count >= _FEW:
             self.count += 1
             return self._add_to_last(stored, source)
-        self._close()
+        if self._last is not None:
+            self._close()
         self._waiting.append(stored)
         self.count += stored.span
         return stored.weight

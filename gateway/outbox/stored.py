@@ -237,7 +237,9 @@ def runs_in(records: Iterable[Stored]) -> list[Run]:
             ids.extend(one.source.ids)
         else:
             runs.append(one.run)
-    return joined_runs(runs + runs_of(id // len(STREAMS) for id in ids))
+    if ids:
+        runs += runs_of(id // len(STREAMS) for id in ids)
+    return joined_runs(runs)
 
 
 _SPAN = attrgetter("span")
