@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
+from math import nan
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -87,11 +88,8 @@ class Stored(NamedTuple):
         return _as_stored((id_, row[0], assurance, SINGLE_BYTES * span, weight, row, 0, came_at_s, span))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stored) and (
-            self.id,
-            self.runs,
-            self.report,
-        ) == (other.id, other.runs, other.report)
+        mine = self.id, self.runs, self.report
+        return isinstance(other, Stored) and mine == (other.id, other.runs, other.report)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -126,20 +124,22 @@ class Stored(NamedTuple):
 
     @property
     def stored_at_s(self) -> float:
-        """When it came, UTC; of several the first."""
+        """When it came, UTC, of several the first; NaN: what waits by columns knows it no more."""
         source = self.source
         if isinstance(source, Sheet):
             return base_s_of(source.page) + body.stored_ms(source.page, self.at) / 1000
-        if isinstance(source, Places):
+        if isinstance(source, Places | Singles):
             return self.part(0, 1).stored_at_s
         return source.stored_at_s if isinstance(source, Said) else self.came_at_s
 
     @property
     def is_produced(self) -> bool:
-        """Whether the gateway made it."""
+        """Whether the gateway made it; of several the first."""
         source = self.source
         if isinstance(source, Sheet):
             return kind_of(source.page, self.at) & PRODUCED > 0
+        if isinstance(source, Places):
+            return self.part(0, 1).is_produced
         return isinstance(source, Said) and source.is_produced
 
     @property
@@ -210,7 +210,7 @@ class Stored(NamedTuple):
 def _each_of(node: str, assurance: Assurance, them: Places | Singles) -> Iterator[Stored]:
     if isinstance(them, Singles):
         for id, row in them.rows(node):
-            yield _as_stored((id, node, assurance, SINGLE_BYTES, IN_COLUMNS_BYTES, row, 0, 0.0, 1))
+            yield _as_stored((id, node, assurance, SINGLE_BYTES, IN_COLUMNS_BYTES, row, 0, nan, 1))
         return
     for id, size, sheet, at in them.rows():
         yield _as_stored((id, node, assurance, size, PLACE_BYTES + size, sheet, at, 0.0, 1))
