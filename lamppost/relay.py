@@ -140,6 +140,8 @@ class Relay:
             if not data:
                 writer.close()
                 return
+            if writer.is_closing():  # its peer is gone: asyncio would warn of each write
+                continue
             self.bytes_passed += len(data)
             with contextlib.suppress(OSError):
                 writer.write(data)

@@ -109,3 +109,26 @@ async def test_target_that_is_away_closes_the_connection(unused_tcp_port: int) -
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_who_left_is_sent_nothing_and_nothing_is_said_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    sent, is_done = 0, asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        while sent < 100:
+            sent += 1
+            writer.write(b"x" * 100)
+            await asyncio.sleep(0)
+        writer.close()
+        is_done.set()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        async with Relay(server.sockets[0].getsockname()[1], delay_s=0.05) as relay:
+            reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+            await is_done.wait()  # all of it is on its way
+            await reader.read(1)
+            relay.reset_all()
+            while relay.open_connections:
+                await asyncio.sleep(0.01)
+    assert not caplog.records
