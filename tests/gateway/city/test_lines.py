@@ -32,10 +32,10 @@ def row_batch(node, count, first):
     return Batch(city="city", stream=TELEMETRY, lane="live", records=records)
 
 
-def page_batch(node, values, first):
+def page_batch(node, values, assurance, first):
     """One record of a node for each value, as they come from the disk, and their reports."""
     frame = Frame([0, 0, first, 0])
-    reports = [on_disk(node, at, value) for at, value in enumerate(values, first)]
+    reports = [replace(on_disk(node, at, value), assurance=assurance) for at, value in enumerate(values, first)]
     for report in reports:
         frame.put_record(report, TELEMETRY, is_produced=False, now_s=0.0)
     data = frame.to_bytes(1, 7)
@@ -59,7 +59,12 @@ def on_disk(node, number, value):
 VALUES = st.one_of(st.just(2.5), st.just(7), st.just(1 << 60), st.just("text"))
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("add page"), st.tuples(st.sampled_from("abc"), st.lists(VALUES, min_size=1, max_size=30))),
+        st.tuples(
+            st.just("add page"),
+            st.tuples(
+                st.sampled_from("abc"), st.lists(VALUES, min_size=1, max_size=30), st.sampled_from(["none", "mtls"])
+            ),
+        ),
         st.tuples(st.just("add row"), st.tuples(st.sampled_from("abc"), st.integers(1, 7))),
         st.tuples(st.just("add"), st.lists(st.sampled_from("abc"), min_size=1, max_size=5)),
         st.tuples(st.just("start"), st.integers(1, 3)),

@@ -32,6 +32,7 @@ def rule(kind, **options):
         (rule("threshold", above=10.0, hold_s=20, hysteresis=5.0), [(0, 11), (10, 9), (25, 11)], []),
         (rule("rate", above=0.5), [(0, 0), (10, 4), (20, 10), (30, 11)], [(20, UP), (30, DOWN)]),
         (rule("rate", below=-0.5), [(0, 10), (10, 9), (20, 3), (30, 3)], [(20, UP), (30, DOWN)]),
+        (rule("rate", above=0.5), [(0, 0), (0, 100), (10, 101), (20, 111)], [(20, UP)]),  # two at one time have no rate
         (rule("stuck", for_s=60), [(0, 1), (30, 1), (60, 1), (90, 2)], [(60, UP), (90, DOWN)]),
         (rule("stuck", for_s=60, tolerance=0.5), [(0, 1), (30, 1.4), (60, 0.6), (90, 1.6)], [(60, UP), (90, DOWN)]),
         (rule("stuck", for_s=60), [(0, 1), (30, 2), (60, 1), (90, 2)], []),
