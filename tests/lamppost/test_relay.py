@@ -125,7 +125,7 @@ async def test_who_left_is_sent_nothing_and_nothing_is_said_of_it(caplog: pytest
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         async with Relay(server.sockets[0].getsockname()[1], delay_s=0.05) as relay:
-            reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+            reader, _writer = await asyncio.open_connection("127.0.0.1", relay.port)
             await is_done.wait()  # all of it is on its way
             await reader.read(1)
             relay.reset_all()
