@@ -8,7 +8,8 @@ from gateway.config import EdgeConfig
 from gateway.config_alarm import RuleConfig
 from gateway.config_edge import PrivacyConfig, ReportConfig
 from gateway.intake import Burst, Message
-from tests.gateway.cores import NOW_S, ManualTime, running_core, stored_reports
+from gateway.store import StoreError
+from tests.gateway.cores import NOW_S, FailingDisk, ManualTime, running_core, stored_reports
 
 PLAIN = {"n": "temp", "u": "Cel", "v": 21.5, "t": 1_800_000_000.125}
 MESSAGES = [
@@ -96,3 +97,22 @@ async def test_many_devices_and_pages_come_back_in_order(tmp_path):
         assert [report.readings[0].value for report in reports] == list(range(2_000))
         (row,) = await core.outbox.audit()
         assert (row.accepted, row.holds) == (2_000, True)
+
+
+async def test_what_a_failed_commit_did_not_keep_is_no_repeat(tmp_path):
+    disk = FailingDisk()
+    bursts = [
+        Burst(devices=["meter-1"] * 2, payloads=[payload_of(PLAIN), payload_of(PLAIN | {"v": 22})], received_at_s=NOW_S)
+    ]
+    message = Message(
+        device="meter-2", payload=payload_of(PLAIN | {"v": 2**70}), content_type=None, received_at_s=NOW_S
+    )
+    async with running_core(tmp_path, files=disk) as core:
+        disk.fails = True
+        for said in (bursts, [message]):
+            with pytest.raises(StoreError):
+                await core.intake.submit_bursts(said)
+        disk.fails = False
+        await core.intake.submit_bursts([*bursts, message])
+        assert len(await stored_reports(core)) == 3
+        assert "senml_repeated" not in core.counters.values

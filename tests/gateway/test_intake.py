@@ -241,8 +241,10 @@ async def test_a_report_of_a_boot_that_never_told_is_placed_in_an_interval(tmp_p
         assert (one.measured_at_s, one.time_error_s) == (NOW_S + 550, 350.0)
 
 
-async def test_an_alarm_goes_into_the_alarm_stream_and_does_not_wait_for_company(tmp_path, node):
-    async with running_core(tmp_path, commit_window_s=30) as core, asyncio.timeout(10):
+async def test_an_alarm_goes_into_the_alarm_stream_and_does_not_wait_for_company(tmp_path, node, monkeypatch):
+    monkeypatch.setattr("gateway.intake._WITHIN_S", {})
+    monkeypatch.setattr("gateway.intake._NODE_WAITS_S", 3_600.0)
+    async with running_core(tmp_path, commit_window_s=3_600) as core, asyncio.timeout(10):
         verdict = await hear(core, node.frame(0, kind=URGENT))
         assert verdict.urgent
         (one,) = await deliver_one(core)

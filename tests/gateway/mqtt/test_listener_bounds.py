@@ -66,6 +66,15 @@ async def test_keep_alive_is_enforced(stored, version):
     assert stored.counters["mqtt_keep_alive_timeout"] == 1
 
 
+@pytest.mark.parametrize("asked_s", [0, 1_000])
+async def test_who_asks_for_a_longer_keep_alive_is_told_and_held_to_ours(stored, asked_s):
+    async with serving(stored, max_keep_alive_s=1) as listener, Device(listener.port) as device:
+        connack = await device.connect(keep_alive_s=asked_s)
+        assert connack.properties["server_keep_alive_s"] == 1
+        assert await device.receive() == Disconnect(0x8D)
+    assert stored.counters["mqtt_keep_alive_timeout"] == 1
+
+
 @pytest.mark.parametrize("version", [V311, V5])
 async def test_messages_that_came_together_are_handled_together(stored, version):
     """But for the first of a topic, which has to be checked, and for what is unusual; and all in order."""

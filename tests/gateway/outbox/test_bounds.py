@@ -10,7 +10,7 @@ import pytest
 from drivers.link.frame import URGENT
 from gateway.outbox.bounds import Limits
 from gateway.outbox.files import Files
-from gateway.reading import Reading
+from gateway.reading import STREAMS, Reading
 from tests.gateway.cores import ManualTime, deliver_all, hear, missed_by, reading_values, running_core, stored_reports
 from tests.gateway.link_node import LinkNode
 from tests.gateway.machines import ScriptedMachine
@@ -315,15 +315,44 @@ async def test_no_budget_means_any_number_of_alarms(tmp_path):
         assert {report.kind for report in await stored_reports(core)} == {"alarm"}
 
 
-async def test_the_alarms_of_a_node_that_babbles_do_not_hurry(tmp_path):
-    node = LinkNode(1)
+async def test_the_alarms_of_a_node_that_babbles_do_not_hurry(tmp_path, monkeypatch):
+    """They wait for company, which here only an alarm of another node ends."""
+    monkeypatch.setattr("gateway.intake._WITHIN_S", {})
+    monkeypatch.setattr("gateway.intake._NODE_WAITS_S", 3_600.0)
+    node, other = LinkNode(1), LinkNode(2)
     node.enrol(tmp_path)
-    async with running_core(tmp_path, alarm_budget_per_h=3, commit_window_s=1.0) as core:
+    other.enrol(tmp_path)
+    async with running_core(tmp_path, alarm_budget_per_h=3, commit_window_s=3_600.0) as core, asyncio.timeout(10):
         await raise_alarms(core, node, 0, 4)
-        before = core.store.vault.commits
-        frames = [node.frame(seq, floor=seq, kind=URGENT) for seq in range(4, 24)]
-        await asyncio.gather(*(hear(core, frame) for frame in frames))
-        assert core.store.vault.commits - before < 10
+        waiting = [asyncio.create_task(hear(core, node.frame(seq, floor=seq, kind=URGENT))) for seq in range(4, 9)]
+        for _ in range(50):
+            await core.store.fetch(lambda: None)
+        assert not any(task.done() for task in waiting)
+        await raise_alarms(core, other, 0, 1)
+        await asyncio.gather(*waiting)
+
+
+async def test_what_the_gateway_says_of_one_node_is_not_the_budget_of_another(tmp_path):
+    def own(subject):
+        return replace(made("", 0, kind="alarm"), subject=subject, epoch=None, seq=None, record_id="")
+
+    time = ManualTime()
+    async with running_core(tmp_path, clock=time.clock, alarm_budget_per_h=3) as core:
+        for subject in "aaaaab":
+            await core.store.write(lambda tx, one=own(subject): core.recorder.put_own(tx, one))
+        told = [(one.subject, one.kind) for one in await stored_reports(core) if one.readings[0].quantity == "count"]
+    assert sorted(told) == [("a", "alarm")] * 3 + [("a", "event")] * 2 + [("b", "alarm")]
+
+
+async def test_what_was_thinned_takes_a_third_of_the_room_at_most(tmp_path):
+    """Else a long outage would leave nothing but a record per hour."""
+    limits = Limits(max_bytes=60_000, thin_span_s=60.0)
+    async with running_core(tmp_path, limits=limits) as core:
+        for first in range(0, 40_000, 400):
+            await put(core, *(made("abc"[seq % 3], seq) for seq in range(first, first + 400)))
+            sizes = core.store.vault.published.sizes
+            assert 2 * sizes[STREAMS.index("bulk")] <= sizes[STREAMS.index("telemetry")] + 20_000
+        assert (await the_row(core)).evicted > 0
 
 
 @pytest.mark.parametrize("seed", range(3))
