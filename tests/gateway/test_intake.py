@@ -244,11 +244,14 @@ async def test_a_report_of_a_boot_that_never_told_is_placed_in_an_interval(tmp_p
 async def test_an_alarm_goes_into_the_alarm_stream_and_does_not_wait_for_company(tmp_path, node, monkeypatch):
     monkeypatch.setattr("gateway.intake._WITHIN_S", {})
     monkeypatch.setattr("gateway.intake._NODE_WAITS_S", 3_600.0)
-    async with running_core(tmp_path, commit_window_s=3_600) as core, asyncio.timeout(10):
+    settings = {"gateway_id": "gw-1", "cities": ["city"], "window_s": 0, "commit_window_s": 3_600}
+    async with open_core(data_dir=tmp_path, **settings) as core, asyncio.timeout(10):
+        committing = asyncio.create_task(core.store.run())  # and nobody else who could take it along
         verdict = await hear(core, node.frame(0, kind=URGENT))
         assert verdict.urgent
         (one,) = await deliver_one(core)
         assert one.kind == "alarm"
+        committing.cancel()
 
 
 async def deliver_one(core):

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from drivers.link.frame import URGENT
+from gateway.alarm_budget import AlarmBudget
 from gateway.outbox.bounds import Limits
 from gateway.outbox.files import Files
 from gateway.reading import STREAMS, Reading
@@ -333,15 +334,17 @@ async def test_the_alarms_of_a_node_that_babbles_do_not_hurry(tmp_path, monkeypa
 
 
 async def test_what_the_gateway_says_of_one_node_is_not_the_budget_of_another(tmp_path):
-    def own(subject):
-        return replace(made("", 0, kind="alarm"), subject=subject, epoch=None, seq=None, record_id="")
-
-    time = ManualTime()
-    async with running_core(tmp_path, clock=time.clock, alarm_budget_per_h=3) as core:
+    kinds = []
+    async with running_core(tmp_path, clock=ManualTime().clock) as core:
+        budget = AlarmBudget(3, boot_table=core.boot_table, counters=core.counters, tell=lambda tx, report: None)
         for subject in "aaaaab":
-            await core.store.write(lambda tx, one=own(subject): core.recorder.put_own(tx, one))
-        told = [(one.subject, one.kind) for one in await stored_reports(core) if one.readings[0].quantity == "count"]
-    assert sorted(told) == [("a", "alarm")] * 3 + [("a", "event")] * 2 + [("b", "alarm")]
+            alarm = replace(made("", 0, kind="alarm"), subject=subject)
+            kinds.append(await core.store.write(partial(budget.judged, alarm=alarm)))
+    assert [(one.subject, one.kind) for one in kinds] == [
+        *[("a", "alarm")] * 3,
+        *[("a", "event")] * 2,
+        ("b", "alarm"),
+    ]
 
 
 async def test_what_was_thinned_takes_a_third_of_the_room_at_most(tmp_path):
