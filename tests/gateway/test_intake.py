@@ -10,6 +10,7 @@ from drivers.link.frame import URGENT
 from drivers.link.pack import JOURNAL_FULL
 from gateway.intake import Uplink
 from gateway.reading import Reading
+from gateway.start import open_core
 from tests.gateway.cores import (
     NOW_S,
     FailingDisk,
