@@ -26,6 +26,7 @@ GROUPS: tuple[tuple[Lane, Sequence[int]], ...] = (
 RANKS = [(group, stream) for group, (_, streams) in enumerate(GROUPS) for stream in streams]
 _WEIGHT = attrgetter("weight")
 _FEW = 8  # records: columns of fewer would take more memory than they do
+_MANY = 128  # records: what is left of columns is copied when a message has taken some
 _KEPT_OF_BLOCKED = 64  # records of a line that the platform refuses; what comes behind stays in the outbox alone
 
 
@@ -104,7 +105,8 @@ class Line:
         if single is not None and not Singles.takes(single):
             single = None
         last = self._last
-        if last is None or self._last_assurance != stored.assurance or (single is None and isinstance(last, Singles)):
+        is_other = self._last_assurance != stored.assurance or (single is None and isinstance(last, Singles))
+        if last is None or is_other or len(last) >= _MANY:
             self._close()
             self._last = last = Places() if single is None else Singles()
             self._last_assurance = stored.assurance

@@ -168,3 +168,15 @@ def test_alarms_are_ahead_of_live_and_live_ahead_of_the_backlog_by_class():
         *(("backlog", name) for name in ("event", "telemetry", "bulk")),
     ]
     assert ranks_of((LIVE_ALARMS, OWED_ALARMS, OWED, LIVE))[2:5] == ranks_of((OWED,))
+
+
+def test_columns_are_short_enough_to_take_one_record_at_a_time_from_a_long_line():
+    """What is left of columns is copied each time: of one that held all it took milliseconds."""
+    lines = Lines()
+    for first in range(0, 3_000, 1_000):
+        records, _ = page_batch("a", [2.5] * 1_000, "none", first)
+        lines.add(records, 0.0)
+    line = lines.first(RANKS.index((LIVE, TELEMETRY)))
+    assert max(one.span for one in line.waiting) <= 128
+    assert [one.ordinal for one in each_of(line.waiting)] == list(range(3_000))
+    assert len(line.waiting) < 50
