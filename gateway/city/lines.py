@@ -104,7 +104,7 @@ class Line:
         single = stored.single
         if single is not None and not Singles.takes(single):
             single = None
-        last = self._last
+        last = self._reopened()
         is_other = self._last_assurance != stored.assurance or (single is None and isinstance(last, Singles))
         if last is None or is_other or len(last) >= _MANY:
             self._close()
@@ -114,6 +114,14 @@ class Line:
             return last.add(stored.id, stored.size, sheet, stored.at)
         assert single is not None
         return last.add(stored.id, single)
+
+    def _reopened(self) -> Places | Singles | None:
+        """The last ones, also if a message was made meanwhile: behind small ones there would be columns of one each."""
+        end = self._waiting[-1] if self._last is None and self._waiting else None
+        if end is not None and isinstance(end.source, Places | Singles):
+            self._last, self._last_assurance = end.source, end.assurance
+            self._waiting.pop()
+        return self._last
 
     def _close(self) -> None:
         """What comes next goes with others."""

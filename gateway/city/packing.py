@@ -26,6 +26,8 @@ def pack_of(line: Line, *, content: Content, most_records: int, most_bytes: int)
     tries = line.tries.get(first.id, 0) if line.tries else 0
     # What was refused in company goes again in smaller company, then alone, so that few suffer with the culprit.
     company = _part(waiting, 0, min(most_records, (most_records, line.piece, 1)[tries]))
+    if line.tries:
+        company = list(each_of(company))
     if line.tries or len(set(map(_ASSURANCE, company))) > 1:
         company = list(itertools.takewhile(lambda one: _goes_with(one, first, line, tries), company))
     writer = PackWriter(first.node, first.assurance, lane=line.lane, content=content, most_bytes=most_bytes)

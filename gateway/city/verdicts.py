@@ -110,7 +110,7 @@ class Verdicts:
             self.give_up(line, each, why)
             return
         line.tries.update((stored.id, _TRIES - 1) for stored in each)
-        self._lines.put_back(line, each, until_s=now_s)
+        self._lines.put_back(line, records, until_s=now_s)
 
     def give_up(self, line: Line, records: tuple[Stored, ...], why: str) -> None:
         """The city will not have this record, ever: it is set aside."""
@@ -159,7 +159,7 @@ class Verdicts:
         if tries == 1:
             line.piece = math.isqrt(len(each) - 1) + 1
         line.tries.update((stored.id, tries) for stored in each)
-        self._lines.put_back(line, each, until_s=now_s + _FIRST_WAIT_S)
+        self._lines.put_back(line, records, until_s=now_s + _FIRST_WAIT_S)
 
     def _note(self, refusal: str, records: tuple[Stored, ...]) -> None:
         if not self._tally.last_refusal.startswith(refusal):
@@ -169,5 +169,5 @@ class Verdicts:
 
 def _forget_tries(line: Line, records: tuple[Stored, ...]) -> None:
     if line.tries:
-        for stored in records:
+        for stored in each_of(records):
             line.tries.pop(stored.id, None)

@@ -41,7 +41,7 @@ class Stored(NamedTuple):
     weight     bytes of memory while it waits, roughly
     source     the page that it is on, at `at`; several by their places or by columns; or what was said in a row, just
                stored, at `came_at_s`; or its report
-    span       how many they are: more than one of these three alone
+    span       how many they are; of these three it may be more than one
     """
 
     id: int
@@ -72,8 +72,6 @@ class Stored(NamedTuple):
     def several(cls, node: str, assurance: Assurance, them: Places | Singles) -> Stored:
         """Of one node, wherever they are; one at least."""
         span = len(them)
-        if span == 1:
-            return next(_each_of(node, assurance, them))
         if isinstance(them, Singles):
             return cls(them.ids[0], node, assurance, SINGLE_BYTES * span, IN_COLUMNS_BYTES * span, them, span=span)
         size = sum(them.sizes)
@@ -119,7 +117,7 @@ class Stored(NamedTuple):
         if isinstance(source, Sheet):
             return body.decode(source.page, source.names, self.at)
         if isinstance(source, Places | Singles):
-            return self.part(0, 1).report
+            return next(self.each()).report
         return source.report if isinstance(source, Said) else next(source.reports(self.assurance))
 
     @property
@@ -129,7 +127,7 @@ class Stored(NamedTuple):
         if isinstance(source, Sheet):
             return base_s_of(source.page) + body.stored_ms(source.page, self.at) / 1000
         if isinstance(source, Places | Singles):
-            return self.part(0, 1).stored_at_s
+            return next(self.each()).stored_at_s
         return source.stored_at_s if isinstance(source, Said) else self.came_at_s
 
     @property
@@ -139,7 +137,7 @@ class Stored(NamedTuple):
         if isinstance(source, Sheet):
             return kind_of(source.page, self.at) & PRODUCED > 0
         if isinstance(source, Places):
-            return self.part(0, 1).is_produced
+            return next(self.each()).is_produced
         return isinstance(source, Said) and source.is_produced
 
     @property
@@ -162,7 +160,7 @@ class Stored(NamedTuple):
             is_short = self.size == SINGLE_BYTES
             return body.decode_single(source.page, source.names, self.at) if is_short else None
         if isinstance(source, Places | Singles):
-            return self.part(0, 1).single
+            return next(self.each()).single
         return None if isinstance(source, Said) else next(source.singles())
 
     def fill(self, columns: Columns) -> bool:
@@ -200,10 +198,10 @@ class Stored(NamedTuple):
     def each(self) -> Iterator[Stored]:
         """Every one by itself."""
         source = self.source
-        if self.span == 1:
-            return iter((self,))
         if isinstance(source, Places | Singles):
             return _each_of(self.node, self.assurance, source)
+        if self.span == 1:
+            return iter((self,))
         return (self.part(at, at + 1) for at in range(self.span))
 
 

@@ -180,3 +180,17 @@ def test_columns_are_short_enough_to_take_one_record_at_a_time_from_a_long_line(
     assert max(one.span for one in line.waiting) <= 128
     assert [one.ordinal for one in each_of(line.waiting)] == list(range(3_000))
     assert len(line.waiting) < 50
+
+
+def test_columns_go_on_where_a_message_left_off():
+    """Behind messages of one record each there would be columns of one each, which take more than objects."""
+    lines = Lines()
+    rank = RANKS.index((LIVE, TELEMETRY))
+    for number in range(200):
+        records, _ = page_batch("a", [2.5] * (100 if number == 0 else 1), "none", 0 if number == 0 else 99 + number)
+        lines.add(records, 0.0)
+        line = lines.first(rank)
+        assert len(line.waiting) <= 10
+        taken = lines.start(line, 1)
+        assert [one.ordinal for one in each_of(taken)] == [number]
+        lines.finish(line, taken)
