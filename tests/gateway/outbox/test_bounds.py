@@ -12,7 +12,17 @@ from gateway.alarm_budget import AlarmBudget
 from gateway.outbox.bounds import Limits
 from gateway.outbox.files import Files
 from gateway.reading import STREAMS, Reading
-from tests.gateway.cores import ManualTime, deliver_all, hear, missed_by, reading_values, running_core, stored_reports
+from gateway.store import StoreError
+from tests.gateway.cores import (
+    FailingDisk,
+    ManualTime,
+    deliver_all,
+    hear,
+    missed_by,
+    reading_values,
+    running_core,
+    stored_reports,
+)
 from tests.gateway.link_node import LinkNode
 from tests.gateway.machines import ScriptedMachine
 from tests.gateway.test_outbox import made, put, the_row
@@ -131,6 +141,23 @@ async def test_first_the_oldest_telemetry_is_thinned_and_what_stands_for_it_says
         assert len(stood_for) == row.thinned
         assert there | stood_for == {(node, seq) for seq in range(2100) for node in "ab"}
         assert not there & stood_for
+
+
+async def test_what_a_failed_commit_would_have_thinned_is_thinned_by_a_later_one(tmp_path):
+    disk = FailingDisk()
+    async with running_core(tmp_path, limits=Limits(max_records=2000), files=disk) as core:
+        for at in range(0, 1000, 50):
+            await put(core, *(made(node, seq) for seq in range(at, at + 50) for node in "ab"))
+        disk.fails = True
+        for _ in range(8):  # each would thin the oldest of those that are left
+            with pytest.raises(StoreError):
+                await put(core, *(made(node, seq) for seq in range(1000, 1050) for node in "ab"))
+        disk.fails = False
+        await put(core, *(made(node, seq) for seq in range(1000, 1050) for node in "ab"))
+        row = await the_row(core)
+        assert (row.evicted, row.thinned > 100) == (0, True)
+        thinned = [one for one in await deliver_all(core) if one.kind == "thinned"]
+    assert min(reading_values(one)["thinned/from"] for one in thinned) == 0
 
 
 async def test_the_least_important_class_gives_way_first_and_alarms_last(tmp_path):
