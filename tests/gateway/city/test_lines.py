@@ -10,12 +10,13 @@ from gateway.outbox import Batch, Sheet, Stored, each_of
 from gateway.outbox.frame import Frame
 from gateway.outbox.page import ENTRY_BYTES, PAGE, entries_of, header_of, names_of
 from gateway.outbox.ranges import joined_runs
-from gateway.outbox.stored import runs_in
+from gateway.outbox.stored import count_of, runs_in
 from gateway.reading import STREAMS, Reading
 from gateway.row import Row
 from tests.gateway.city.street import made
 
 TELEMETRY = STREAMS.index("telemetry")
+RANK = RANKS.index((LIVE, TELEMETRY))
 
 
 def batch(nodes, first=0, *, lane="live", stream=TELEMETRY):
@@ -75,68 +76,81 @@ STEPS = st.lists(
 )
 
 
+class Life:
+    """Lines to which anything happens, and what must come of it."""
+
+    def __init__(self):
+        self.lines = Lines()
+        self.now_s = 0.0
+        self.stored = 0
+        self.said = {}  # by ordinal, of what came from pages
+        self.under_way = []
+        self.accepted = {}
+
+    def add(self, batch_, reports=()):
+        self.lines.add(batch_, self.now_s)
+        self.said |= enumerate(reports, self.stored)
+        self.stored += count_of(batch_.records)
+
+    def start(self, most):
+        line = self.lines.first(RANK)
+        if line is not None:
+            self.under_way.append((line, self.lines.start(line, min(most, line.count))))
+        assert len({line.node for line, _ in self.under_way}) == len(self.under_way)
+
+    def wait(self, seconds):
+        self.now_s += seconds
+        self.lines.release(self.now_s)
+
+    def accept(self, which):
+        line, records = self.under_way.pop(which % len(self.under_way))
+        each = each_of(records)
+        assert {one.node for one in each} == {line.node}
+        assert all(repr(one.report) == repr(self.said[one.ordinal]) for one in each if one.ordinal in self.said)
+        assert runs_in(records) == joined_runs(one.run for one in each)
+        self.accepted.setdefault(line.node, []).extend(one.ordinal for one in each)
+        self.lines.finish(line, records)
+
+    def refuse(self, which):
+        line, records = self.under_way.pop(which % len(self.under_way))
+        assert count_of(records) <= 3
+        self.lines.put_back(line, records, until_s=self.now_s + which)
+
+    def end(self):
+        """All of it is accepted."""
+        while self.under_way:
+            self.accept(0)
+        self.wait(10)
+        while self.lines.first(RANK) is not None:
+            self.start(2)
+            self.accept(0)
+
+
 @given(STEPS)
 @settings(max_examples=300)
 def test_each_line_has_one_pack_on_its_way_and_ends_in_order_with_nothing_lost(steps):
-    lines, now_s, stored, under_way, accepted, said = Lines(), 0.0, 0, [], {}, {}
-    rank = RANKS.index((LIVE, TELEMETRY))
-
-    def start(most):
-        line = lines.first(rank)
-        if line is not None:
-            under_way.append((line, lines.start(line, min(most, line.count))))
-
-    def accept(line, records):
-        each = each_of(records)
-        assert {one.node for one in each} == {line.node}
-        assert all(repr(one.report) == repr(said[one.ordinal]) for one in each if one.ordinal in said)
-        assert runs_in(records) == joined_runs(one.run for one in each)
-        accepted.setdefault(line.node, []).extend(one.ordinal for one in each)
-        lines.finish(line, records)
-
+    life = Life()
     for step, value in steps:
         if step == "add":
-            lines.add(batch(value, stored), now_s)
-            stored += len(value)
+            life.add(batch(value, life.stored))
         elif step == "add row":
-            lines.add(row_batch(*value, stored), now_s)
-            stored += value[1]
+            life.add(row_batch(*value, life.stored))
         elif step == "add page":
-            batch_, reports = page_batch(*value, stored)
-            lines.add(batch_, now_s)
-            said |= enumerate(reports, stored)
-            stored += len(reports)
-        elif step == "start":
-            start(value)
-        elif step == "wait":
-            now_s += value
-            lines.release(now_s)
-        elif under_way:
-            line, records = under_way.pop(value % len(under_way))
-            assert sum(one.span for one in records) <= 3
-            if step == "accept":
-                accept(line, records)
-            else:
-                lines.put_back(line, records, until_s=now_s + value)
-        assert len({line.node for line, _ in under_way}) == len(under_way)
-    while under_way:
-        accept(*under_way.pop())
-    lines.release(now_s + 10)
-    while lines.first(rank) is not None:
-        start(2)
-        accept(*under_way.pop())
-    assert sorted(one for ids in accepted.values() for one in ids) == list(range(stored))
-    assert all(ids == sorted(ids) for ids in accepted.values())
-    assert lines.is_empty
-    assert not any(lines.weights)
+            life.add(*page_batch(*value, life.stored))
+        elif step in ("start", "wait") or life.under_way:
+            getattr(life, step)(value)
+    life.end()
+    assert sorted(one for ids in life.accepted.values() for one in ids) == list(range(life.stored))
+    assert all(ids == sorted(ids) for ids in life.accepted.values())
+    assert life.lines.is_empty
+    assert not any(life.lines.weights)
 
 
 def test_nodes_take_turns():
     lines = Lines()
     lines.add(batch("aaaabc"), 0.0)
-    rank = RANKS.index((LIVE, TELEMETRY))
     seen = []
-    while (line := lines.first(rank)) is not None:
+    while (line := lines.first(RANK)) is not None:
         records = lines.start(line, 1)
         seen.append(line.node)
         lines.finish(line, records)
@@ -146,7 +160,7 @@ def test_nodes_take_turns():
 def test_behind_a_refused_record_few_are_kept_and_the_rest_is_marked_to_be_read_anew():
     lines = Lines()
     lines.add(batch("a" * 10), 0.0)
-    line = lines.first(RANKS.index((LIVE, TELEMETRY)))
+    line = lines.first(RANK)
     records = lines.start(line, 10)
     lines.trouble(line, "not_authorised", 0.0)
     line.retries = 1
@@ -176,7 +190,7 @@ def test_columns_are_short_enough_to_take_one_record_at_a_time_from_a_long_line(
     for first in range(0, 3_000, 1_000):
         records, _ = page_batch("a", [2.5] * 1_000, "none", first)
         lines.add(records, 0.0)
-    line = lines.first(RANKS.index((LIVE, TELEMETRY)))
+    line = lines.first(RANK)
     assert max(one.span for one in line.waiting) <= 128
     assert [one.ordinal for one in each_of(line.waiting)] == list(range(3_000))
     assert len(line.waiting) < 50
@@ -185,11 +199,10 @@ def test_columns_are_short_enough_to_take_one_record_at_a_time_from_a_long_line(
 def test_columns_go_on_where_a_message_left_off():
     """Behind messages of one record each there would be columns of one each, which take more than objects."""
     lines = Lines()
-    rank = RANKS.index((LIVE, TELEMETRY))
     for number in range(200):
         records, _ = page_batch("a", [2.5] * (100 if number == 0 else 1), "none", 0 if number == 0 else 99 + number)
         lines.add(records, 0.0)
-        line = lines.first(rank)
+        line = lines.first(RANK)
         assert len(line.waiting) <= 10
         taken = lines.start(line, 1)
         assert [one.ordinal for one in each_of(taken)] == [number]
