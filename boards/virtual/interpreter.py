@@ -41,24 +41,23 @@ class Interpreter:
         *,
         heapsize: str,
         on_printed: Callable[[bytes], None],
-        on_exit: Callable[[int], None],
+        on_exit: Callable[[int, bytes], None],
     ) -> None:
-        """on_exit   gets the exit status, negative for a signal; not called after kill()"""
+        """on_exit   gets exit status (negative: a signal) and what was typed and not read; not called after kill()"""
         self._loop = loop
         self._on_printed = on_printed
         self._on_exit = on_exit
-        self._terminal, slave = pty.openpty()
-        _make_like_a_uart(slave)
+        self._terminal, self._slave = pty.openpty()  # both stay open: what is unread goes with the last end of it
+        _make_like_a_uart(self._slave)
         self.stream, theirs = socket.socketpair()
         try:
-            self._pid = _spawn(shims, heapsize, slave, theirs.fileno())
+            self._pid = _spawn(shims, heapsize, self._slave, theirs.fileno())
         finally:
-            os.close(slave)
             theirs.close()
         self._pid_fd = os.pidfd_open(self._pid)
         os.set_blocking(self._terminal, False)
         loop.watch(self._pid_fd, self._on_ended)
-        loop.watch(self._terminal, self._on_readable)
+        loop.watch(self._terminal, self._drain)
 
     def type(self, keys: bytes) -> None:
         """As if typed. What does not fit into the terminal's buffer is lost, as with a UART."""
@@ -75,26 +74,18 @@ class Interpreter:
         self._drain()
         self._close()
 
-    def _on_readable(self) -> None:
-        if not self._drain():
-            self._loop.unwatch(self._terminal)
-
-    def _drain(self) -> bool:
-        """Take what it printed. False when its end of the terminal is closed."""
-        while True:
-            try:
-                data = os.read(self._terminal, 65536)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
+    def _drain(self) -> None:
+        """Take what it printed."""
+        while data := _read(self._terminal):
             self._on_printed(data)
 
     def _on_ended(self) -> None:
         _, status = os.waitpid(self._pid, 0)
         self._drain()
+        os.set_blocking(self._slave, False)  # not before: its ends share the setting with the interpreter
+        unread = _read(self._slave)
         self._close()
-        self._on_exit(os.waitstatus_to_exitcode(status))
+        self._on_exit(os.waitstatus_to_exitcode(status), unread)
 
     def _close(self) -> None:
         self._loop.unwatch(self._pid_fd)
@@ -102,7 +93,16 @@ class Interpreter:
         self._loop.unwatch(self.stream.fileno())
         os.close(self._pid_fd)
         os.close(self._terminal)
+        os.close(self._slave)
         self.stream.close()
+
+
+def _read(terminal: int) -> bytes:
+    """What can be read without waiting."""
+    try:
+        return os.read(terminal, 65536)
+    except BlockingIOError:
+        return b""
 
 
 def _spawn(shims: Path, heapsize: str, terminal: int, stream: int) -> int:

@@ -161,14 +161,16 @@ class Life:
         self._say(SOFT_REBOOT)
         self._boot(ResetCause.SOFT, flags=_STARTS_RAW if self._repl.is_raw else 0)
 
-    def _on_exit(self, status: int) -> None:
+    def _on_exit(self, status: int, unread: bytes) -> None:
+        """A board that only goes back to its REPL keeps what was typed: so the next interpreter gets it."""
         self._interpreter = None
         if status == 0:
             self._soft_reset()
         elif not self._is_ready:
             self._say(_DEAD % status)
             self.power_cut()
-        elif status in (1, -signal.SIGINT):  # a second Ctrl-C, or one where no handler was
+        elif status in (1, -signal.SIGINT):  # a second Ctrl-C, or one where nothing was there to take it
+            self._typed = unread
             self._boot(ResetCause.SOFT, flags=_IS_INTERRUPTED)
         else:
             self._say(_PANIC % status)

@@ -89,6 +89,27 @@ def test_ctrl_c_typed_before_the_interpreter_is_there_is_not_lost(make_virtual_b
     board.wait_for_console(">>> ", after=start)
 
 
+_UNPREPARED = """
+import sys
+del sys.modules["micropython"]  # the shim's
+import micropython
+micropython.kbd_intr(-1)  # the interpreter's own: nothing takes the signal now
+print("going")
+while True:
+    pass
+"""
+
+
+def test_what_is_typed_behind_a_ctrl_c_is_kept_when_that_ends_the_interpreter(make_virtual_board: MakeBoard) -> None:
+    """A board would only be at its REPL: mpremote's next key is Ctrl-A, and at a terminal it waits for ever."""
+    board = make_virtual_board()
+    start = boot_with(board, _UNPREPARED)
+    board.wait_for_console("going", after=start)
+    board.type(b"\r\x03\r\x01")
+    board.wait_for_console("raw REPL; CTRL-B to exit\r\n>", after=start)
+    assert board.boots == 2
+
+
 def test_ticks_wrap_at_thirty_bits(make_virtual_board: MakeBoard) -> None:
     source = """
 import time
