@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from gateway.intake import Burst, Intake, Message, Verdict
@@ -88,9 +88,10 @@ class Ingest:
         elif not peer.may_speak_for(device):
             done.set_result(self._refuse("mqtt_refused_device", codes.NOT_AUTHORISED))
         else:
-            if self._rhythm.is_waiting(device):
+            speakers = {device: 1}
+            if self._rhythm.is_any_waiting(speakers):
                 self._is_awaited = True
-            self._add(_Single(self._said(packet, peer, device), (device,), done))
+            self._add(_Single(self._said(packet, peer, device), speakers, done))
         return done
 
     def take_burst(self, burst: Publishes, peer: Peer) -> "asyncio.Future[list[int | None]]":
@@ -161,9 +162,10 @@ class Ingest:
             if not isinstance(error, Exception):
                 raise
             return
+        finally:
+            for part in together:
+                self._rhythm.answered(part.speakers)
         for at, part in enumerate(together):
-            for device in part.speakers:
-                self._rhythm.answered(device)
             if not part.done.done():
                 part.answer(None if refused is None else refused[at])
 
@@ -209,7 +211,7 @@ class _Single(NamedTuple):
     """One message on its way into a commit."""
 
     said: Burst | Message
-    speakers: Iterable[str]
+    speakers: Mapping[str, int]
     done: "asyncio.Future[int | None]"
 
     def answer(self, refused: Sequence[str | None] | None) -> None:
@@ -221,7 +223,7 @@ class _Many(NamedTuple):
     """Messages of one connection that came together, on their way into a commit."""
 
     said: Burst
-    speakers: Iterable[str]
+    speakers: Mapping[str, int]
     done: "asyncio.Future[list[int | None]]"
 
     def answer(self, refused: Sequence[str | None] | None) -> None:
