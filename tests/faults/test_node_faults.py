@@ -8,7 +8,7 @@ import pytest
 from tests.faults.campaign import Campaign, Count
 
 FAULTS = ("cut", "cut", "erased", "cut", "restored", "cut", "nvs")
-_ALIVE_WITHIN_S = 45.0
+_ALIVE_WITHIN_S = 90.0  # a LoRa node whose first frames are lost waits longer and longer; a stuck one for ever
 
 
 async def suffer(folder: Path, *, faults: int, seed: int, nodes: int) -> Count:
