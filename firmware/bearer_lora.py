@@ -1,7 +1,7 @@
 """The LoRa bearer: one frame up, then one receive window, within the region's share of the hour.
 
-A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async exchange(frame, take, again)`, `async
-rest()`.
+A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async is_clear()`, `async exchange(frame, take,
+again)`, `async rest()`.
 The gateway answers 2.0 s after the end of the uplink, on another frequency and with inverted IQ (docs/protocol.md).
 """
 
@@ -61,12 +61,16 @@ class LoraBearer:
 
     async def ready(self):
         """Wait, within limits, until nobody else is heard sending on our channel. Raises BearerError."""
+        for _ in range(_SCANS):
+            if await self.is_clear():
+                return
+            await self._clock.sleep_ms(20 + (os.urandom(1)[0] >> 1))
+
+    async def is_clear(self):
+        """Whether nobody else is heard sending on our channel now. Raises BearerError."""
         self._radio.use(self._up)
         try:
-            for _ in range(_SCANS):
-                if await self._radio.channel_free():
-                    return
-                await self._clock.sleep_ms(20 + (os.urandom(1)[0] >> 1))
+            return await self._radio.channel_free()
         except RadioError as error:
             raise BearerError(str(error))
 

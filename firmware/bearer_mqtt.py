@@ -62,6 +62,10 @@ class MqttBearer:
         self._heard_at_s = self._uptime.seconds()
         self.counters["connections"] += 1
 
+    async def is_clear(self):
+        """A wire is."""
+        return True
+
     async def exchange(self, frame, take, again=None):
         """Publish, then wait for the answer. Returns whether take(downlink) accepted something. Raises BearerError.
 

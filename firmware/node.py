@@ -19,6 +19,7 @@ _LOOK_MS = const(10_000)  # how soon a sample that an order moved is noticed
 _TICK_MS = const(200)  # how soon an alarm interrupts the wait for the next report
 _REPORT_LIMIT_S = const(400)  # the longest that one report may take: Wi-Fi, MQTT, answer
 _SAMPLE_LIMIT_S = const(60)
+_CLEAR_WITHIN_S = const(8)  # a channel that is never free is used all the same
 _URGENT_RETRY_MAX_S = const(30)
 _INSIST = const(2)  # rounds of an alarm in which frames follow each other at once: no more, for the airtime of the hour
 _RELAXED_S = const(3600)
@@ -116,7 +117,7 @@ class Node:
         parts = self.parts
         await parts.bearer.ready()
         is_calm = self._config.sleep == "idle" and not parts.reporter.has_urgent
-        starts_s = await parts.uptime.wait_for_second() if is_calm else None  # then ages are exact
+        starts_s = await self._clear_second() if is_calm else None
         frame = parts.reporter.next_frame(starts_s)
         if frame is None:
             return True
@@ -124,6 +125,17 @@ class Node:
         again = parts.reporter.next_frame if insists else None
         parts.bearer.is_hurried = False
         return await parts.bearer.exchange(frame, parts.reporter.take_downlink, again)
+
+    async def _clear_second(self):
+        """Wait for a whole second, so that ages are exact, at which nobody else is heard. Returns it.
+
+        Another node's seconds may begin with ours: looking before the wait, both would send at once, time after time.
+        """
+        for _ in range(_CLEAR_WITHIN_S):
+            starts_s = await self.parts.uptime.wait_for_second()
+            if self.is_hurried or await self.parts.bearer.is_clear():
+                break
+        return starts_s
 
     def _schedule_first(self):
         """Right after boot for the sample; for the report somewhere in the first period, as nodes boot together."""

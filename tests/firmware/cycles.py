@@ -70,6 +70,9 @@ class Bearer:
     async def ready(self):
         pass
 
+    async def is_clear(self):
+        return True
+
     async def exchange(self, frame, take, again=None):
         self.count += 1
         return self.count % 7 != 0 and take(self.judge.take(frame))

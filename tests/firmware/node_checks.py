@@ -46,7 +46,9 @@ class MuteRadio:
         self._clock = clock
         self.counters = {}
         self.kinds = []  # of the frames that were sent
+        self.began_us = []  # when
         self.windows = 0
+        self.busy = []  # (from, to): when somebody else is heard
 
     def use(self, channel):
         pass
@@ -55,10 +57,11 @@ class MuteRadio:
         pass
 
     async def channel_free(self):
-        return True
+        return not any(starts_us <= self._clock.now_us < ends_us for starts_us, ends_us in self.busy)
 
     async def transmit(self, frame):
         self.kinds.append(frame[0] & 0x0F)
+        self.began_us.append(self._clock.now_us)
         await self._clock.sleep_ms(60)
         self.tx_done_us = self._clock.ticks_us()
 
@@ -67,8 +70,8 @@ class MuteRadio:
         await self._clock.sleep_ms(timeout_ms)
 
 
-def _alarm_raised_after(wait_ms):
-    """A node that sent a report; an alarm is raised so long after its frame began. Returns what is there then."""
+def _about_to_report():
+    """A node with one report, whose next whole second is the start of its frame."""
     clock = Interrupted()
     parts = make_parts(clock)
     radio = MuteRadio(clock)
@@ -76,7 +79,31 @@ def _alarm_raised_after(wait_ms):
     parts.bearer = LoraBearer(radio, lora, parts.uptime, clock, parts.state)
     node = Node(parts, clock, None)
     asyncio.run(node.sample_once())
-    asyncio.run(parts.uptime.wait_for_second())  # so that the next whole second is the start of the frame
+    asyncio.run(parts.uptime.wait_for_second())
+    return clock, parts, radio, node
+
+
+def a_report_waits_for_a_second_that_begins_clear():
+    for seconds, expected_s in ((0, 1), (1, 2), (3, 4), (20, 8)):  # for ever: it goes all the same
+        clock, _, radio, node = _about_to_report()
+        now_us = clock.now_us
+        radio.busy = [(now_us + s * 1_000_000 - 50_000, now_us + s * 1_000_000 + 50_000) for s in range(1, seconds + 1)]
+        asyncio.run(node.report_once())
+        assert radio.began_us[0] - now_us == expected_s * 1_000_000, (seconds, radio.began_us[0] - now_us)
+
+
+def an_alarm_does_not_wait_for_a_clear_second():
+    clock, parts, radio, node = _about_to_report()
+    parts.alarms = Alarms(ALARM)
+    clock.at_us, clock.then = clock.now_us + 1_500_000, node.sample_once
+    radio.busy = [(clock.now_us + 900_000, clock.now_us + 1_900_000)]
+    asyncio.run(node.report_once())
+    assert (radio.kinds[0], radio.began_us[0] <= clock.at_us + 500_000) == (URGENT, True)
+
+
+def _alarm_raised_after(wait_ms):
+    """A node that sent a report; an alarm is raised so long after its frame began. Returns what is there then."""
+    clock, parts, radio, node = _about_to_report()
     parts.alarms = Alarms(ALARM)
     raised_us = clock.at_us = clock.now_us + 1_000_000 + wait_ms * 1000
     clock.then = node.sample_once
