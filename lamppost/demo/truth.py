@@ -19,7 +19,7 @@ _MOMENTS = 31  # looked at within the tolerance: a tenth of a second apart
 _QUANTITIES: dict[str, tuple[str, float, Callable[[Sample], float]]] = {
     "temperature": ("Cel", 0.01, lambda s: s.temperature_c),
     "humidity": ("%RH", 0.01, lambda s: s.humidity_pct),
-    "pressure": ("Pa", 1.0, lambda s: s.pressure_pa),
+    "pressure": ("Pa", 2.62, lambda s: s.pressure_pa),  # of one sample, 16 bits: BST-BME280-DS002 section 3.4
     "pm1": ("kg/m3", 1e-9, lambda s: s.pm1 * 1e-9),
     "pm2_5": ("kg/m3", 1e-9, lambda s: s.pm2_5 * 1e-9),
     "pm10": ("kg/m3", 1e-9, lambda s: s.pm10 * 1e-9),

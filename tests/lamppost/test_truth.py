@@ -15,6 +15,7 @@ def record(value: float, *, name: str = "temperature", unit: str = "Cel", time_s
 
 
 TRUE_C = round(WEATHER.at(AT_S).temperature_c, 2)
+TRUE_PA = round(WEATHER.at(AT_S).pressure_pa)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,8 @@ TRUE_C = round(WEATHER.at(AT_S).temperature_c, 2)
         (record(TRUE_C + 0.05), False),
         (record(TRUE_C, time_s=AT_S + 60), False),  # a minute late
         (record(TRUE_C, unit="K"), False),
+        (record(TRUE_PA + 2.5, name="pressure", unit="Pa"), True),  # one sample of 16 bits cannot say it better
+        (record(TRUE_PA + 6, name="pressure", unit="Pa"), False),
         (record(TRUE_C, name="temperatur"), False),
     ],
 )
