@@ -1,7 +1,7 @@
 """The LoRa bearer: one frame up, then one receive window, within the region's share of the hour.
 
-A bearer has `max_frame`, `async start()`, `wait_s()`, `async ready()`, `async is_clear()`, `async exchange(frame, take,
-again)`, `async rest()`.
+A bearer has `max_frame`, `scan_ms` (what is_clear takes), `async start()`, `wait_s()`, `async ready()`, `async
+is_clear()`, `async exchange(frame, take, again)`, `async rest()`.
 The gateway answers 2.0 s after the end of the uplink, on another frequency and with inverted IQ (docs/protocol.md).
 """
 
@@ -17,6 +17,8 @@ _PREAMBLE_SYMBOLS = const(8)
 _DETECT_SYMBOLS = const(13)  # a preamble of 8 and its sync word, 12.25 symbols
 _LONGEST_DOWNLINK = const(64)
 _SCANS = const(16)
+_SCAN_SYMBOLS = const(6)
+_WAKES_MS = const(20)
 _LEAVES_MS = const(1_500)  # until so long after a report an alarm takes its place: it must not meet the answer
 _LOOK_MS = const(100)
 
@@ -43,6 +45,7 @@ class LoraBearer:
         self._meter = _restore_meter(lora.allowance_us, state.airtime, uptime.seconds())
         self._down = Channel(lora.downlink_freq_hz, *modulation, invert_iq=True)
         self._window_ms = 20 + lora.listen_ms + _DETECT_SYMBOLS * self._down.symbol_us() // 1000
+        self.scan_ms = _WAKES_MS + _SCAN_SYMBOLS * self._up.symbol_us() // 1000
         self._buf = bytearray(limit)
         self.max_frame = lora.max_frame
         self.counters = radio.counters

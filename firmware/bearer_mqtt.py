@@ -15,6 +15,8 @@ _MAX_FRAME = const(255)
 class MqttBearer:
     """Sends sealed frames to a gateway's listener, or to a broker that the gateway reads from."""
 
+    scan_ms = 0
+
     def __init__(self, wlan, wifi, mqtt, uptime, clock, settings, *, keepalive_s):
         """wlan: a network.WLAN of the station interface. wifi, mqtt: those sections of the configuration."""
         self._wlan = wlan

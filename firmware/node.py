@@ -127,13 +127,16 @@ class Node:
         return await parts.bearer.exchange(frame, parts.reporter.take_downlink, again)
 
     async def _clear_second(self):
-        """Wait for a whole second, so that ages are exact, at which nobody else is heard. Returns it.
+        """Wait for a whole second, so that ages are exact, before which nobody else is heard. Returns it.
 
-        Another node's seconds may begin with ours: looking before the wait, both would send at once, time after time.
+        Another node's seconds may begin with ours: looking long before, both would send at once, time after time.
         """
+        uptime, bearer = self.parts.uptime, self.parts.bearer
         for _ in range(_CLEAR_WITHIN_S):
-            starts_s = await self.parts.uptime.wait_for_second()
-            if self.is_hurried or await self.parts.bearer.is_clear():
+            starts_s = await uptime.wait_for_second(bearer.scan_ms)
+            is_clear = await bearer.is_clear()
+            await self._clock.sleep_ms(uptime.ms_until(starts_s))
+            if is_clear or self.is_hurried:
                 break
         return starts_s
 

@@ -38,11 +38,13 @@ class Uptime:
         self._advance()
         return max((second - self._s) * 1000 - self._ms, 0)
 
-    async def wait_for_second(self):
-        """Sleep until the next whole second begins, and return it."""
+    async def wait_for_second(self, early_ms=0):
+        """Sleep until the next whole second begins, or so long before one, and return that second."""
         next_s = self.seconds() + 1
-        while self.ms_until(next_s):
-            await self._clock.sleep_ms(self.ms_until(next_s))
+        if self.ms_until(next_s) < early_ms:
+            next_s += 1
+        while self.ms_until(next_s) > early_ms:
+            await self._clock.sleep_ms(self.ms_until(next_s) - early_ms)
         return next_s
 
     def _advance(self):

@@ -59,6 +59,7 @@ class Bearer:
     """Loses every seventh frame."""
 
     max_frame = 120
+    scan_ms = 0
 
     def __init__(self):
         self.judge = ForgetfulJudge(ROOT)

@@ -96,7 +96,7 @@ def an_alarm_does_not_wait_for_a_clear_second():
     clock, parts, radio, node = _about_to_report()
     parts.alarms = Alarms(ALARM)
     clock.at_us, clock.then = clock.now_us + 1_500_000, node.sample_once
-    radio.busy = [(clock.now_us + 900_000, clock.now_us + 1_900_000)]
+    radio.busy = [(clock.now_us + 900_000, clock.now_us + 8_900_000)]
     asyncio.run(node.report_once())
     assert (radio.kinds[0], radio.began_us[0] <= clock.at_us + 500_000) == (URGENT, True)
 
